@@ -1,0 +1,233 @@
+"""Frames that carry no message: SETTINGS, PING, GOAWAY, WINDOW_UPDATE, RST_STREAM, PRIORITY.
+
+One method a frame type, called with the frame's flags, stream id and whole payload.
+What a bad frame leads to is RFC 9113 §6.3 to §6.9.
+"""
+
+from __future__ import annotations
+
+from rusd.http2 import frames
+from rusd.http2.errors import ConnectionViolationError, ErrorCode
+from rusd.http2.events import Events, Limits, Role
+from rusd.http2.hpack import Decoder
+from rusd.http2.sending import Sending
+from rusd.http2.settings import Settings, apply_settings
+from rusd.http2.streams import Input, Stream
+from rusd.http2.windows import MAX_WINDOW
+
+_NO_LIST_LIMIT = 1 << 24
+"""Decoding stays bounded even where the settings announce no limit."""
+
+
+class ControlFrames(Sending):
+    """Handlers of everything but DATA, HEADERS and CONTINUATION."""
+
+    def __init__(
+        self,
+        role: Role,
+        events: Events,
+        settings: Settings,
+        *,
+        limits: Limits,
+        low_water_mark: int,
+        output_limit: int | None,
+    ) -> None:
+        super().__init__(
+            role,
+            events,
+            settings,
+            limits=limits,
+            low_water_mark=low_water_mark,
+            output_limit=output_limit,
+        )
+        list_limit = settings.max_header_list_size
+        self._decoder = Decoder(_NO_LIST_LIMIT if list_limit is None else list_limit)
+        self._settings_unacknowledged = 0
+        self.pings_received = 0
+        """Pings of the peer so far; for whoever judges how often one may ping."""
+
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id:
+            raise _protocol_error("SETTINGS on a stream")
+        if flags & frames.FLAG_ACK:
+            self._on_settings_ack(payload)
+            return
+        before = self.peer_settings
+        after = apply_settings(before, payload, from_server=self._client)
+        self.peer_settings = after
+        delta = after.initial_window_size - before.initial_window_size
+        if delta:
+            self._move_send_windows(delta)
+        self._note_peer_table_size(after.header_table_size)
+        self._answer(frames.frame(frames.SETTINGS, frames.FLAG_ACK, 0))
+        if delta > 0:
+            self._wake(list(self._streams.values()))
+
+    def _on_settings_ack(self, payload: bytes) -> None:
+        """The peer goes by our settings from here on (§6.5.3)."""
+        if payload:
+            raise _frame_size_error("SETTINGS acknowledgement with a payload")
+        if not self._settings_unacknowledged:
+            return
+        self._settings_unacknowledged -= 1
+        self._decoder.set_limit(self._settings.header_table_size)
+        limit = self._settings.initial_window_size
+        if limit != self._initial_receive_window:
+            self._initial_receive_window = limit
+            for stream in self._streams.values():
+                stream.resize_receive_window(limit)
+                # What was returned but not announced may be all of a smaller window.
+                self._announce(stream, stream.consume(0))
+
+    def _move_send_windows(self, delta: int) -> None:
+        """§6.9.2: a new INITIAL_WINDOW_SIZE moves every stream's window, maybe below zero."""
+        for stream in self._streams.values():
+            if not stream.widen_send_window(delta):
+                raise ConnectionViolationError(ErrorCode.FLOW_CONTROL_ERROR, "send window beyond 2**31 - 1")
+
+    def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id:
+            raise _protocol_error("PING on a stream")
+        if len(payload) != 8:
+            raise _frame_size_error("PING without eight octets")
+        if flags & frames.FLAG_ACK:
+            self._events.on_ping_ack(payload)
+            return
+        self.pings_received += 1
+        self._answer(frames.frame(frames.PING, frames.FLAG_ACK, 0, payload))
+
+    def _answer(self, answer: bytes) -> None:
+        """Queue an answer that the peer can ask for without end."""
+        self._unsent_answers += 1
+        if self._unsent_answers > self._limits.unsent_answers:
+            raise ConnectionViolationError(ErrorCode.ENHANCE_YOUR_CALM, "too many unread answers")
+        self._out.append(answer)
+
+    def _on_goaway(self, _flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id:
+            raise _protocol_error("GOAWAY on a stream")
+        if len(payload) < 8:
+            raise _frame_size_error("GOAWAY shorter than eight octets")
+        last = frames.U32.unpack_from(payload)[0] & frames.STREAM_ID_MASK
+        code = frames.U32.unpack_from(payload, 4)[0]
+        self._peer_going_away = True
+        if self._client:  # what the server has not seen may be tried elsewhere (§6.8)
+            for refused in [stream_id for stream_id in self._streams if stream_id > last]:
+                stream = self._streams.get(refused)
+                if stream is None:  # reset from within the call for one before it
+                    continue
+                self._forget(stream, Input.RECEIVE_RESET)
+                self._recent.reset_there.append(refused)
+                self._events.on_reset(refused, ErrorCode.REFUSED_STREAM)
+        self._events.on_goaway(last, code, payload[8:])
+
+    def _on_window_update(self, _flags: int, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise _frame_size_error("WINDOW_UPDATE without four octets")
+        increment = frames.U32.unpack(payload)[0] & MAX_WINDOW
+        if not stream_id:
+            if not increment:
+                raise _protocol_error("WINDOW_UPDATE of 0")
+            if not self._flow.widen_send_window(increment):
+                raise ConnectionViolationError(ErrorCode.FLOW_CONTROL_ERROR, "send window beyond 2**31 - 1")
+            self._wake([])
+            return
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._refuse_idle(stream_id, "WINDOW_UPDATE")
+        elif not increment:
+            self._stream_error(stream, ErrorCode.PROTOCOL_ERROR)
+        elif not stream.widen_send_window(increment):
+            self._stream_error(stream, ErrorCode.FLOW_CONTROL_ERROR)
+        else:
+            self._wake([stream])
+
+    def _wake(self, streams: list[Stream]) -> None:
+        """Windows have grown: ``streams`` with a queue line up again, and all that wait may send."""
+        for stream in streams:
+            if stream.queue:
+                self._waiting[stream.id] = stream
+        if self._waiting:
+            self._pump()
+            self._report_relieved()
+
+    def _on_rst_stream(self, _flags: int, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise _frame_size_error("RST_STREAM without four octets")
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._refuse_idle(stream_id, "RST_STREAM")
+            return
+        self._forget(stream, Input.RECEIVE_RESET)
+        self._recent.reset_there.append(stream_id)
+        self._events.on_reset(stream_id, frames.U32.unpack(payload)[0])
+        if not stream.answered:
+            self._spoil()
+
+    def _on_priority(self, _flags: int, stream_id: int, payload: bytes) -> None:
+        """Deprecated; only its form is looked at (§6.3)."""
+        if not stream_id:
+            raise _protocol_error("PRIORITY without a stream")
+        if len(payload) == 5:
+            return
+        stream = self._streams.get(stream_id)
+        if stream is None:  # there is no stream to reset: an idle one must not be
+            raise _frame_size_error("PRIORITY without five octets")
+        self._stream_error(stream, ErrorCode.FRAME_SIZE_ERROR)
+
+    def _on_push_promise(self, _flags: int, _stream_id: int, _payload: bytes) -> None:
+        raise _protocol_error("PUSH_PROMISE, which was never enabled")
+
+    def _stream_error(self, stream: Stream, code: ErrorCode) -> None:
+        """The peer broke a rule that ends one stream (§5.4.2)."""
+        self.reset_stream(stream.id, code)
+        self._events.on_reset(stream.id, code)
+        self._spoil()
+
+    def _refuse_idle(self, stream_id: int, what: str) -> None:
+        """A stream we don't hold: fine if it is closed, an error if it was never opened (§5.1)."""
+        if self._is_idle(stream_id):
+            raise _protocol_error(f"{what} on an idle stream")
+
+    def _is_idle(self, stream_id: int) -> bool:
+        """Whether the stream was never opened; "stream 0" counts as such."""
+        if not stream_id:
+            return True
+        if stream_id & 1 == 0:  # only a server may open these, and only by a push
+            return True
+        if self._client:
+            return stream_id >= self._next_stream_id
+        return stream_id > self._last_peer_stream_id
+
+    def check(self) -> None:
+        """Verify the invariants of the whole connection."""
+        if self.closed:
+            assert not self._streams
+            return
+        self._decoder.check()
+        outstanding = 0
+        for stream_id, stream in self._streams.items():
+            _check_stream(stream_id, stream)
+            outstanding += stream.delivered
+        assert set(self._waiting) <= set(self._streams)
+        assert self._flow.delivered == outstanding
+        self._flow.check()
+
+
+def _check_stream(stream_id: int, stream: Stream) -> None:
+    assert stream.id == stream_id
+    queue = stream.queue or ()
+    assert stream.queued == sum(len(payload) for is_block, payload, _ in queue if not is_block)
+    if queue:
+        assert queue[0][1]  # else it could have gone at once
+        assert not queue[0][0]
+        assert not any(end_stream for _, _, end_stream in list(queue)[:-1])
+    stream.check()
+
+
+def _protocol_error(reason: str) -> ConnectionViolationError:
+    return ConnectionViolationError(ErrorCode.PROTOCOL_ERROR, reason)
+
+
+def _frame_size_error(reason: str) -> ConnectionViolationError:
+    return ConnectionViolationError(ErrorCode.FRAME_SIZE_ERROR, reason)
