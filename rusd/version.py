@@ -1,0 +1,46 @@
+"""Which etcd rusd answers as, and which rusd it is.
+
+Clients and tools decide by etcd's version what they may ask for, so rusd
+reports the etcd it imitates wherever the protocol has a version, and its own
+only where people read it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+RUSD_VERSION = "0.1.0"
+
+ETCD_VERSION = "3.6.14"
+"""The etcd whose behaviour and answers rusd reproduces."""
+
+CLUSTER_VERSION = "3.6.0"
+"""What a cluster of such members agrees on: major and minor."""
+
+STORAGE_VERSION = "3.6.0"
+
+MINIMUM_CLUSTER_VERSION = "3.0.0"
+"""The oldest cluster a member of this version says it can join."""
+
+GO_VERSION = "go1.24"
+"""Told where tools expect the version of the Go compiler."""
+
+_GO_MACHINE = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
+
+
+def version_text() -> str:
+    """What ``--version`` prints: etcd's four lines, the third naming rusd and its Python."""
+    system = os.uname()
+    machine = _GO_MACHINE.get(system.machine, system.machine)
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    return (
+        f"etcd Version: {ETCD_VERSION}\n"
+        "Git SHA: Not provided\n"
+        f"Go Version: {GO_VERSION} (rusd {RUSD_VERSION}, {_implementation()} {python})\n"
+        f"Go OS/Arch: {system.sysname.lower()}/{machine}"
+    )
+
+
+def _implementation() -> str:
+    return {"cpython": "CPython", "pypy": "PyPy"}.get(sys.implementation.name, sys.implementation.name)
