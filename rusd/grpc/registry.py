@@ -1,0 +1,105 @@
+"""Which function answers which method: paths, request types, handlers.
+
+A registry is filled once, by whoever composes the server, and then only read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import Any
+
+import attrs
+from google.protobuf.message import Message
+
+from rusd.grpc.call import Call, Pending, Requests, Responses
+from rusd.grpc.quote import quote
+from rusd.grpc.status import Code, StatusError
+
+
+class Kind(Enum):
+    """How a handler runs."""
+
+    INLINE = "inline"  # a plain function, called in the connection's turn
+    TASK = "task"  # an async function of one request, in a task of its own
+    STREAM = "stream"  # an async function of many requests and answers, likewise
+
+
+InlineHandler = Callable[[Call, Any], bytes | Pending]
+TaskHandler = Callable[[Call, Any], Awaitable[bytes]]
+StreamHandler = Callable[[Call, Requests, Responses], Awaitable[None]]
+
+
+@attrs.frozen
+class Method:
+    """One registered method.
+
+    ``decode`` makes a request of its bytes and raises
+    :class:`google.protobuf.message.DecodeError` where it can't.  With
+    ``single_request`` a stream's client may send exactly one message.
+    """
+
+    path: str
+    kind: Kind
+    decode: Callable[[bytes], Message]
+    handler: Callable[..., Any]
+    single_request: bool = False
+
+
+class Registry:
+    """The methods of a server, by path."""
+
+    def __init__(self) -> None:
+        self._methods: dict[bytes, Method] = {}
+        self._services: set[bytes] = set()
+
+    def inline(self, path: str, request_type: type[Message], handler: InlineHandler) -> None:
+        """Answer the unary method ``path`` with a plain function.
+
+        It returns the encoded answer, or a :class:`Pending` for one that comes
+        later, or raises :class:`StatusError`.  It must not wait.
+        """
+        self._add(Method(path, Kind.INLINE, request_type.FromString, handler))
+
+    def task(self, path: str, request_type: type[Message], handler: TaskHandler) -> None:
+        """Answer the unary method ``path`` with an async function that returns the encoded answer."""
+        self._add(Method(path, Kind.TASK, request_type.FromString, handler))
+
+    def stream(
+        self, path: str, request_type: type[Message], handler: StreamHandler, *, single_request: bool = False
+    ) -> None:
+        """Answer the streaming method ``path``; the status is OK when ``handler`` returns.
+
+        ``single_request`` is for methods that stream only their answers: a client
+        that sends no message or several gets the error grpc-go has for it.
+        """
+        self._add(Method(path, Kind.STREAM, request_type.FromString, handler, single_request))
+
+    def find(self, path: bytes) -> Method | None:
+        """The method at ``path``, if there is one."""
+        return self._methods.get(path)
+
+    def paths(self) -> list[str]:
+        """The paths of all methods, sorted."""
+        return sorted(method.path for method in self._methods.values())
+
+    def missing(self, path: bytes) -> StatusError:
+        """The error for a ``path`` nobody answers, in grpc-go's words."""
+        service, slash, method = path.removeprefix(b"/").rpartition(b"/")
+        if not slash or not path.startswith(b"/"):
+            return StatusError(Code.UNIMPLEMENTED, f"malformed method name: {quote(path)}")
+        shown = service.decode("utf-8", "replace")
+        if service not in self._services:
+            return StatusError(Code.UNIMPLEMENTED, f"unknown service {shown}")
+        name = method.decode("utf-8", "replace")
+        return StatusError(Code.UNIMPLEMENTED, f"unknown method {name} for service {shown}")
+
+    def _add(self, method: Method) -> None:
+        path = method.path.encode()
+        service, slash, name = path.removeprefix(b"/").rpartition(b"/")
+        if not (path.startswith(b"/") and service and slash and name):
+            raise ValueError(f"not a method path: {method.path!r}")
+        if path in self._methods:
+            raise ValueError(f"{method.path} is registered already")
+        self._methods[path] = method
+        self._services.add(service)

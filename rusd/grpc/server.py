@@ -1,0 +1,375 @@
+"""The server's side of one connection: HTTP/2 events in, handlers called, answers out.
+
+Sans-IO: bytes go through :attr:`ServerConnection.http2`, whose events arrive
+here; tasks, time and log lines belong to the :class:`Host`.  How requests are
+checked, and in which order, follows grpc-go's server transport, down to the
+texts; the constant parts of good answers are encoded once.  As in grpc-go, a
+unary call is answered when its first message is complete, whether or not its
+client half-closes.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
+
+from rusd.grpc.admission import (
+    GRPC,
+    OK_TRAILERS_BLOCK,
+    PLAIN,
+    refusal,
+    reply_type,
+    response_block,
+    status_trailers,
+)
+from rusd.grpc.call import Pending
+from rusd.grpc.deadlines import Deadlines
+from rusd.grpc.framing import PREFIX_SIZE, supported_encoding, unsupported_encoding
+from rusd.grpc.lingering import Lingering, Unread
+from rusd.grpc.metadata import Header, decode_timeout
+from rusd.grpc.registry import Kind, Registry
+from rusd.grpc.server_call import NOT_PROTOBUF, ServerCall, StreamCall
+from rusd.grpc.status import Code, StatusError, deadline_exceeded
+from rusd.http2 import Connection, ErrorCode, Role, Settings
+
+DEFAULT_MAX_RECEIVE_BYTES = 1572864 + 512 * 1024  # etcd's max-request-bytes and its allowance for gRPC
+DEFAULT_CONNECTION_WINDOW = 1024 * 1024
+
+_LAST_POSSIBLE_STREAM = 2**31 - 1
+_DRAIN_PING = b"rusd-bye"
+
+_PREFIX = Struct(">BI")
+
+
+class Host(Protocol):
+    """What a connection needs from the network side."""
+
+    def monotonic(self) -> float:
+        """The time, in seconds."""
+
+    def start(self, call: ServerCall) -> None:
+        """Run the task or stream handler of ``call``; call ``finish``, ``answer`` or ``fail`` at its end."""
+
+    def wrote(self) -> None:
+        """There is something to send, outside the connection's turn."""
+
+    def crashed(self, call: ServerCall, error: Exception) -> None:
+        """A handler raised what it should not have."""
+
+
+class ServerConnection:
+    """One client's connection.  Implements :class:`rusd.http2.Events`.
+
+    The owner brackets each turn: :meth:`begin_turn`, bytes into :attr:`http2`,
+    :meth:`end_turn`, bytes out.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        host: Host,
+        deadlines: Deadlines,
+        *,
+        peer: str = "",
+        max_receive_bytes: int = DEFAULT_MAX_RECEIVE_BYTES,
+        settings: Settings = Settings(),  # noqa: B008 - frozen
+        connection_window: int = DEFAULT_CONNECTION_WINDOW,
+        output_limit: int | None = None,
+    ) -> None:
+        self.peer = peer
+        self.max_receive_bytes = max_receive_bytes
+        self.deadlines = deadlines
+        self.http2 = Connection(Role.SERVER, self, settings, connection_window, output_limit=output_limit)
+        self._registry = registry
+        self._host = host
+        self._calls: dict[int, ServerCall] = {}
+        self._lingering = Lingering(self.http2)
+        self._unread = Unread(self.http2)
+        self._unarmed: list[ServerCall] = []  # calls of this turn whose deadline is not in the heap
+        self._in_turn = False
+        self._last_stream_id = 0
+        self._draining = False
+        self._refusing = False
+        self._blocks = {GRPC: response_block(GRPC)}
+
+    # -- turns ------------------------------------------------------------------------
+
+    def begin_turn(self) -> None:
+        """Bytes are about to be parsed; what is written meanwhile leaves at the end of the turn."""
+        self._in_turn = True
+
+    def end_turn(self) -> None:
+        """The turn is over: calls still open get their deadlines watched."""
+        self._in_turn = False
+        if not self._unarmed:
+            return
+        for call in self._unarmed:
+            if call.open and call.deadline is not None:
+                call.entry = self.deadlines.add(call.deadline, call.expire)
+        self._unarmed.clear()
+
+    def wrote(self) -> None:
+        """Something was queued; outside a turn the host must know."""
+        if not self._in_turn:
+            self._host.wrote()
+
+    # -- requests -----------------------------------------------------------------------
+
+    def on_headers(self, stream_id: int, headers: list[Header], end_stream: bool) -> None:
+        if stream_id <= self._last_stream_id:
+            if end_stream:  # a client's trailers carry nothing for us but the end
+                self.on_data(stream_id, b"", True)
+            return
+        self._last_stream_id = stream_id
+        fields = dict(headers)
+        content_type = fields.get(b"content-type", b"")
+        block = self._blocks.get(content_type)
+        if (
+            block is None
+            or fields.get(b":method") != b"POST"
+            or len(fields) != len(headers)
+            or not fields.keys() <= PLAIN
+        ):
+            refused = refusal(headers)
+            if refused is not None:
+                self._abort(stream_id, *refused, end_stream)
+                return
+            block = self._block_for(content_type)
+        deadline = None
+        timeout = fields.get(b"grpc-timeout")
+        if timeout is not None:
+            try:
+                seconds = decode_timeout(timeout)
+            except StatusError as error:
+                self._abort(stream_id, b"400", error, end_stream)
+                return
+            if seconds <= 0:
+                self._abort(stream_id, b"200", deadline_exceeded(), end_stream)
+                return
+            deadline = self._host.monotonic() + seconds
+        path = fields.get(b":path", b"")
+        method = self._registry.find(path)
+        if method is None:
+            self._abort(stream_id, b"200", self._registry.missing(path), end_stream, content_type)
+            return
+        encoding = fields.get(b"grpc-encoding", b"")
+        if encoding and not supported_encoding(encoding):
+            self._abort(stream_id, b"200", unsupported_encoding(encoding), end_stream, content_type)
+            return
+        kind = StreamCall if method.kind is Kind.STREAM else ServerCall
+        call = kind(self, stream_id, method, headers, deadline=deadline, encoding=encoding, block=block)
+        self._calls[stream_id] = call
+        if deadline is not None:
+            self._unarmed.append(call)
+        if method.kind is Kind.STREAM:
+            call.served = True
+            call.ended = end_stream
+            self._host.start(call)
+        elif end_stream:
+            call.receive(b"", True)
+
+    def on_data(self, stream_id: int, data: bytes, end_stream: bool) -> None:
+        call = self._calls.get(stream_id)
+        if call is None:
+            self._lingering.receive(stream_id, len(data), end_stream)
+            return
+        if call.partial is None and not call.served and len(data) >= PREFIX_SIZE:
+            # Nearly every unary request is one message in one frame.
+            flag, length = _PREFIX.unpack_from(data)
+            if not flag and length == len(data) - PREFIX_SIZE and length <= self.max_receive_bytes:
+                call.ended = end_stream
+                self.http2.acknowledge(stream_id, len(data))
+                self.dispatch(call, data[PREFIX_SIZE:])
+                return
+        call.receive(data, end_stream)
+
+    def dispatch(self, call: ServerCall, payload: bytes) -> None:
+        """The request of a unary call is complete: decode it and have it answered."""
+        call.served = True
+        method = call.method
+        try:
+            request = method.decode(payload)
+        except DecodeError:
+            text = f"grpc: error unmarshalling request: {NOT_PROTOBUF}"
+            self.fail(call, StatusError(Code.INTERNAL, text))
+            return
+        if method.kind is Kind.TASK:
+            call.request = request
+            self._host.start(call)
+            return
+        try:
+            answer = method.handler(call, request)
+        except StatusError as error:
+            self.fail(call, error)
+            return
+        except Exception as error:
+            self.crash(call, error)
+            return
+        if type(answer) is bytes:
+            self.answer(call, answer)
+        elif not isinstance(answer, Pending):
+            self.crash(call, TypeError(f"a handler returned {type(answer).__name__}, not bytes or Pending"))
+        elif answer.settled:
+            call.settle(answer)
+        else:
+            call.pending = answer
+            answer.on_settled = call.settle
+
+    # -- answers ------------------------------------------------------------------------------
+
+    def answer(self, call: ServerCall, payload: bytes) -> None:
+        """End a unary call well, with one encoded message."""
+        if not call.open:
+            return
+        data = _PREFIX.pack(0, len(payload)) + payload  # first, in case it is no payload at all
+        stream_id = call.stream_id
+        self._close(call)
+        http2 = self.http2
+        http2.send_encoded_headers(stream_id, call.block)
+        http2.send_data(stream_id, data)
+        http2.send_encoded_headers(stream_id, OK_TRAILERS_BLOCK, end_stream=True)
+        queued = http2.queued(stream_id)
+        if queued and not self._unread.add(stream_id, queued):
+            http2.goaway(ErrorCode.ENHANCE_YOUR_CALM, b"answers are not read")
+            self.lost()
+        if not call.ended:
+            self._lingering.add(stream_id)
+        if not self._in_turn:
+            self._host.wrote()
+
+    def finish(self, call: StreamCall) -> None:
+        """End a stream well."""
+        if not call.open:
+            return
+        self._close(call)
+        block = OK_TRAILERS_BLOCK if call.headers_sent else call.block + OK_TRAILERS_BLOCK
+        self.http2.send_encoded_headers(call.stream_id, block, end_stream=True)
+        if not call.ended:
+            self._lingering.add(call.stream_id)
+        self.wrote()
+
+    def fail(self, call: ServerCall, error: StatusError) -> None:
+        """End a call with ``error``: in trailers alone if nothing was sent before."""
+        if not call.open:
+            return
+        self._close(call)
+        headers = status_trailers(error)
+        if not (isinstance(call, StreamCall) and call.headers_sent):
+            headers = [(b":status", b"200"), (b"content-type", reply_type(call.content_type)), *headers]
+        self.http2.send_headers(call.stream_id, headers, end_stream=True)
+        if not call.ended:
+            self._lingering.add(call.stream_id)
+            if error.code is Code.RESOURCE_EXHAUSTED:  # most likely a large request: stop it now
+                self._lingering.stop(call.stream_id)
+        self.wrote()
+
+    def crash(self, call: ServerCall, error: Exception) -> None:
+        """A handler raised something that is not a status: say so, in the log and to the client."""
+        self._host.crashed(call, error)
+        self.fail(call, StatusError(Code.UNKNOWN, f"unexpected error in handler: {type(error).__name__}"))
+
+    def expire(self, call: ServerCall) -> None:
+        """The client's deadline has passed: answer so, and tell the handler."""
+        if not call.open:
+            return
+        self.fail(call, deadline_exceeded())
+        call.drop()
+
+    def _close(self, call: ServerCall) -> None:
+        del self._calls[call.stream_id]
+        call.release()
+
+    def _abort(
+        self, stream_id: int, status: bytes, error: StatusError, ended: bool, content_type: bytes = GRPC
+    ) -> None:
+        """Answer a stream that never became a call."""
+        headers = [(b":status", status), (b"content-type", reply_type(content_type))]
+        self.http2.send_headers(stream_id, [*headers, *status_trailers(error)], end_stream=True)
+        if not ended:
+            self._lingering.add(stream_id)
+
+    def _block_for(self, content_type: bytes) -> bytes:
+        block = self._blocks.get(content_type)
+        if block is None:
+            block = response_block(content_type)
+            if content_type == b"application/grpc+proto":  # the only other one that is common
+                self._blocks[content_type] = block
+        return block
+
+    # -- the rest of what HTTP/2 tells ------------------------------------------------------------------
+
+    def on_reset(self, stream_id: int, error_code: int) -> None:
+        self._lingering.discard(stream_id)
+        call = self._calls.get(stream_id)
+        if call is not None:
+            self._close(call)
+            call.drop()
+
+    def on_window(self, stream_id: int) -> None:
+        call = self._calls.get(stream_id)
+        if isinstance(call, StreamCall):
+            call.unblock()
+
+    def on_ping_ack(self, payload: bytes) -> None:
+        if payload == _DRAIN_PING and self._draining:
+            self._refuse_new()
+
+    def on_goaway(self, last_stream_id: int, error_code: int, debug: bytes) -> None:
+        """A client that says goodbye finishes its calls and closes: nothing to do."""
+
+    def on_closed(self, error_code: int, reason: str) -> None:
+        self.lost()
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def lost(self) -> None:
+        """The connection is gone, or soon will be: nobody waits for any answer."""
+        calls = list(self._calls.values())
+        self._lingering.clear()
+        for call in calls:
+            if call.open:
+                self._close(call)
+                call.drop()
+
+    def drain(self) -> None:
+        """Ask the client to open no more streams (RFC 9113 section 6.8).
+
+        In two steps, since requests may be on their way: a warning, and once its
+        ping has come back, the real last stream.
+        """
+        if self._draining:
+            return
+        self._draining = True
+        self.http2.goaway(ErrorCode.NO_ERROR, last_stream_id=_LAST_POSSIBLE_STREAM)
+        self.http2.ping(_DRAIN_PING)
+        self.wrote()
+
+    def _refuse_new(self) -> None:
+        if self._refusing:
+            return
+        self._refusing = True
+        self.http2.goaway(ErrorCode.NO_ERROR, last_stream_id=self._last_stream_id)
+        self._lingering.stop_all()
+        self.wrote()
+
+    @property
+    def drained(self) -> bool:
+        """Whether the client knows that it is over, and has all its answers."""
+        return self._refusing and not self._calls and self.http2.open_streams == 0
+
+    @property
+    def open_calls(self) -> int:
+        """Calls without a status yet."""
+        return len(self._calls)
+
+    def check(self) -> None:
+        """Verify the book-keeping of calls."""
+        for stream_id, call in self._calls.items():
+            assert call.open, "a closed call is still listed"
+            assert call.stream_id == stream_id, "a call is listed under another stream"
+            assert stream_id not in self._lingering, "an open call lingers"
+            if isinstance(call, StreamCall):
+                call.check()
+        self._lingering.check()

@@ -1,0 +1,308 @@
+"""The server's side of one call: its state between two frames.
+
+One small object a call.  A :class:`ServerCall` is a unary call, for which the
+connection does most of the work; a :class:`StreamCall` also keeps what its
+handler has not received yet and knows how much it may send.
+
+A call is *open* from its headers until its status is sent or nobody wants it
+any more.  All methods are harmless on a call that is not open, since answers
+and cancellations cross each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError, Message
+
+from rusd.grpc.call import Call, EndOfRequests, Pending
+from rusd.grpc.framing import MessageReader, frame
+from rusd.grpc.metadata import Header
+from rusd.grpc.status import Code, StatusError
+
+if TYPE_CHECKING:
+    from rusd.grpc.deadlines import Deadline
+    from rusd.grpc.registry import Method
+    from rusd.grpc.server import ServerConnection
+
+# What Go's protobuf says of bytes that are no message.
+NOT_PROTOBUF = "proto: cannot parse invalid wire-format data"
+
+
+class ServerCall(Call):
+    """A unary call on its way through the server.
+
+    ``request`` is set for the task kind before its handler is started;
+    ``on_cancelled`` is what the network side wants to hear when the call is dropped.
+    """
+
+    __slots__ = (
+        "block",
+        "connection",
+        "encoding",
+        "ended",
+        "entry",
+        "method",
+        "on_cancelled",
+        "open",
+        "partial",
+        "pending",
+        "request",
+        "served",
+        "stream_id",
+    )
+
+    def __init__(  # sets the base's fields itself: this runs for every call
+        self,
+        connection: ServerConnection,
+        stream_id: int,
+        method: Method,
+        headers: Sequence[Header],
+        *,
+        deadline: float | None,
+        encoding: bytes,
+        block: bytes,
+    ) -> None:
+        self._headers = headers
+        self._metadata = None
+        self.path = method.path
+        self.peer = connection.peer
+        self.deadline = deadline
+        self.identity = None
+        self.cancelled = False
+        self.connection = connection
+        self.stream_id = stream_id
+        self.method = method
+        self.encoding = encoding
+        self.block = block  # the encoded headers of a good answer
+        self.open = True
+        self.ended = False  # the client has sent its last byte
+        self.entry: Deadline | None = None
+        self.pending: Pending | None = None
+        self.partial: MessageReader | None = None  # only for requests that come in several pieces
+        self.served = False  # the request is complete and was handed on
+        self.request: Message | None = None
+        self.on_cancelled: Callable[[], None] | None = None
+
+    @property
+    def content_type(self) -> bytes:
+        """The content type of the request."""
+        return next((value for name, value in self._headers if name == b"content-type"), b"")
+
+    # -- the client's bytes ---------------------------------------------------
+
+    def receive(self, data: bytes, end_stream: bool) -> None:
+        """Take in DATA that is not simply one whole message."""
+        connection = self.connection
+        # At once: the message's length is bounded, and without its end there is nothing to consume.
+        connection.http2.acknowledge(self.stream_id, len(data))
+        if end_stream:
+            self.ended = True
+        if self.served:  # a second message; grpc-go serves the first and looks no further
+            return
+        reader = self.partial
+        if reader is None:
+            reader = self.partial = MessageReader(connection.max_receive_bytes, self.encoding)
+        reader.feed(data)
+        try:
+            payload = reader.next_message()
+        except StatusError as error:
+            connection.fail(self, error)
+            return
+        if payload is not None:
+            self.partial = None
+            connection.dispatch(self, payload)
+        elif end_stream:
+            # grpc-go passes Go's bare errors on here, and so the code is Unknown.
+            text = "unexpected EOF" if reader.inside_message else "EOF"
+            connection.fail(self, StatusError(Code.UNKNOWN, text))
+
+    # -- the end ----------------------------------------------------------------
+
+    def settle(self, pending: Pending) -> None:
+        """The answer has come: :attr:`Pending.on_settled`.
+
+        Raises nothing: whoever settles has the answers of others to think of.
+        """
+        if not self.open:
+            return
+        try:
+            if pending.error is not None:
+                self.connection.fail(self, pending.error)
+            elif pending.payload is not None:
+                self.connection.answer(self, pending.payload)
+        except Exception as error:
+            self.connection.crash(self, error)
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.connection.expire(self)
+
+    def release(self) -> None:
+        """Forget what is only needed while the call is open.  Called once, by the connection."""
+        self.open = False
+        if self.entry is not None:
+            self.connection.deadlines.cancel(self.entry)
+            self.entry = None
+        if self.pending is not None:
+            self.pending.on_settled = None
+            self.pending = None
+
+    def drop(self) -> None:
+        """Nobody wants the answer any more: tell the handler."""
+        self.cancelled = True
+        if self.on_cancelled is not None:
+            self.on_cancelled()
+
+
+class StreamCall(ServerCall):
+    """A call with a stream of requests, of answers, or both."""
+
+    __slots__ = (
+        "_first",
+        "_on_writable",
+        "_taken",
+        "headers_sent",
+        "on_request",
+        "reader",
+    )
+
+    def __init__(
+        self,
+        connection: ServerConnection,
+        stream_id: int,
+        method: Method,
+        headers: Sequence[Header],
+        *,
+        deadline: float | None,
+        encoding: bytes,
+        block: bytes,
+    ) -> None:
+        super().__init__(
+            connection, stream_id, method, headers, deadline=deadline, encoding=encoding, block=block
+        )
+        self.reader = MessageReader(connection.max_receive_bytes, encoding)
+        self.headers_sent = False
+        self.on_request: Callable[[], None] | None = None  # called when take() is worth another try
+        self._on_writable: list[Callable[[], None]] = []
+        self._first: Message | None = None
+        self._taken = False
+
+    # -- requests -----------------------------------------------------------------
+
+    def receive(self, data: bytes, end_stream: bool) -> None:
+        if end_stream:
+            self.ended = True
+        self.reader.feed(data)
+        self._acknowledge()
+        if self.on_request is not None:
+            self.on_request()
+
+    def take(self) -> Message | None:
+        """The next request, or ``None`` if it is not there yet.
+
+        Raises :class:`EndOfRequests` after the last, and :class:`StatusError` for
+        anything that is not a request, and for a call that is over.
+        """
+        if self.cancelled:
+            raise StatusError(Code.CANCELLED, "context canceled")
+        if self.method.single_request:
+            return self._take_single()
+        message = self._next()
+        if message is None and self.ended:
+            self._refuse_rest()
+            raise EndOfRequests
+        return message
+
+    def _take_single(self) -> Message | None:
+        """The only request of a client that streams nothing; counts what it sends as grpc-go does."""
+        if self._taken:
+            raise EndOfRequests
+        if self._first is None:
+            self._first = self._next()
+        if self._first is not None and self.reader.complete:
+            raise StatusError(
+                Code.INTERNAL,
+                "cardinality violation: received multiple request messages for non-client-streaming RPC",
+            )
+        if not self.ended:
+            return None
+        self._refuse_rest()
+        if self._first is None:
+            raise StatusError(
+                Code.INTERNAL,
+                "cardinality violation: received no request message from non-client-streaming RPC",
+            )
+        self._taken = True
+        message, self._first = self._first, None
+        return message
+
+    def _next(self) -> Message | None:
+        payload = self.reader.next_message()
+        if payload is None:
+            return None
+        self._acknowledge()
+        try:
+            return self.method.decode(payload)
+        except DecodeError:
+            raise StatusError(
+                Code.INTERNAL, f"grpc: failed to unmarshal the received message: {NOT_PROTOBUF}"
+            ) from None
+
+    def _refuse_rest(self) -> None:
+        if self.reader.inside_message:
+            raise StatusError(Code.INTERNAL, "unexpected EOF")
+
+    def _acknowledge(self) -> None:
+        credit = self.reader.take_credit()
+        if credit:
+            self.connection.http2.acknowledge(self.stream_id, credit)
+            self.connection.wrote()
+
+    # -- answers --------------------------------------------------------------------
+
+    def send(self, payload: bytes) -> None:
+        """Queue a message for the client."""
+        if not self.open:
+            return
+        connection = self.connection
+        if not self.headers_sent:
+            self.headers_sent = True
+            connection.http2.send_encoded_headers(self.stream_id, self.block)
+        connection.http2.send_data(self.stream_id, frame(payload))
+        connection.wrote()
+
+    @property
+    def writable(self) -> bool:
+        """Whether little enough is queued that more should be sent; true when it no longer matters."""
+        http2 = self.connection.http2
+        return not self.open or http2.queued(self.stream_id) < http2.low_water_mark
+
+    def on_writable(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called each time the stream becomes writable again, and at its end."""
+        if self.open:
+            self._on_writable.append(callback)
+
+    def unblock(self) -> None:
+        """Tell those who wait that there is room."""
+        for callback in self._on_writable:
+            callback()
+
+    # -- the end ------------------------------------------------------------------------
+
+    def release(self) -> None:
+        super().release()
+        self.reader.clear()
+        self._acknowledge()
+        self._first = None
+        self.unblock()
+        if self.on_request is not None:
+            self.on_request()
+        # Callbacks know the stream; without this, such a pair would be garbage that only the collector finds.
+        self._on_writable.clear()
+        self.on_request = None
+
+    def check(self) -> None:
+        """Verify the book-keeping of received bytes."""
+        self.reader.check()

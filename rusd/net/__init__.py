@@ -1,0 +1,35 @@
+"""The network side, on Trio: from sockets to handlers and back.
+
+===============  ====================================================================
+server           serves a listener: accepting, telling protocols apart, draining
+grpc_connection  a client's HTTP/2 connection and its handlers' tasks
+http1            a client's HTTP/1.1 connection
+client           the client role: calls to another server
+link             one socket and one HTTP/2 connection, in turns.  Start reading here
+streams          what a stream's handler waits on
+flusher          one send per connection for what is written outside turns
+timer            the task behind deadlines and time-outs
+sniff            which protocol a connection speaks
+limits           what clients may make us do or keep
+wake             a bell for one task
+===============  ====================================================================
+"""
+
+from rusd.net.client import Answer, Client, ClientStream, connect
+from rusd.net.flusher import Flusher
+from rusd.net.http1 import HttpHandler, HttpRequest, HttpResponse
+from rusd.net.limits import Limits
+from rusd.net.server import Server
+
+__all__ = [
+    "Answer",
+    "Client",
+    "ClientStream",
+    "Flusher",
+    "HttpHandler",
+    "HttpRequest",
+    "HttpResponse",
+    "Limits",
+    "Server",
+    "connect",
+]

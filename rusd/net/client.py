@@ -1,0 +1,239 @@
+"""The client role: calls to another server over one connection.
+
+    async with connect(environment, host, port, log) as client:
+        answer = await client.unary("/package.Service/Method", request.SerializeToString(), timeout=5)
+        async with client.stream("/package.Service/Stream") as stream:
+            await stream.send(...)
+            payload = await stream.receive()      # None after the last one
+
+Payloads are encoded messages.  A call that does not go well raises
+:class:`rusd.grpc.StatusError`; a connection that is lost, or on its way out, means
+UNAVAILABLE for its calls.  It is not made anew: that is the caller's, who knows
+how long to wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+
+import attrs
+import trio
+
+from rusd.environment import Clock, Environment
+from rusd.grpc.client import ClientCall, ClientConnection
+from rusd.grpc.deadlines import Deadlines
+from rusd.grpc.metadata import Metadata
+from rusd.grpc.status import Code, StatusError
+from rusd.http2 import Settings
+from rusd.logs import Logger
+from rusd.net.limits import Limits
+from rusd.net.link import Link
+from rusd.net.timer import Timer
+from rusd.net.wake import Wake
+
+Pairs = Iterable[tuple[str, bytes]]
+
+DEFAULT_LIMITS = Limits(
+    max_request_bytes=2**31 - 1 - 512 * 1024,  # etcd's clients take messages of any size
+    stream_window=1024 * 1024,
+    connection_window=4 * 1024 * 1024,
+)
+
+
+@attrs.frozen
+class Answer:
+    """A unary call's answer with its metadata."""
+
+    payload: bytes
+    headers: Metadata
+    trailers: Metadata
+
+
+class ClientStream:
+    """One streaming call; an async context manager that cancels it unless it has ended.
+
+    One task may send while another receives.
+    """
+
+    def __init__(self, call: ClientCall) -> None:
+        self._call = call
+        self._progress = Wake()
+        self._writable = Wake()
+        call.on_progress = self._ring
+
+    def _ring(self) -> None:
+        self._progress.ring()
+        self._writable.ring()
+
+    async def send(self, payload: bytes) -> None:
+        """Send a message; waits while too much is queued.  Does nothing on a call that has ended."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._call.send(payload)
+        if self._call.writable:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        while not self._call.writable:
+            await self._writable.wait()
+
+    def end(self) -> None:
+        """There are no more messages to send."""
+        self._call.end()
+
+    async def receive(self) -> bytes | None:
+        """The next message; ``None`` after the last one of a call that ended well.
+
+        Raises :class:`StatusError` if it did not.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        payload = self._call.take()
+        if payload is not None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return payload
+        while not self._call.ended:
+            await self._progress.wait()
+            payload = self._call.take()
+            if payload is not None:
+                return payload
+        if self._call.error is not None:
+            raise self._call.error
+        return None
+
+    @property
+    def headers(self) -> Metadata:
+        """The server's first metadata; empty before the first message."""
+        return self._call.headers
+
+    @property
+    def trailers(self) -> Metadata:
+        """The server's last metadata; empty before the end."""
+        return self._call.trailers
+
+    def cancel(self) -> None:
+        """Give the call up."""
+        self._call.cancel()
+
+    async def __aenter__(self) -> ClientStream:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._call.cancel()
+
+
+class Client:
+    """Calls over one connection.  Made by :func:`connect`."""
+
+    def __init__(self, clock: Clock, authority: str, limits: Limits, deadlines: Deadlines) -> None:
+        self.monotonic = clock.monotonic
+        self.engine = ClientConnection(
+            self,
+            deadlines,
+            authority=authority,
+            max_receive_bytes=limits.max_receive_bytes,
+            settings=Settings(initial_window_size=limits.stream_window),
+            connection_window=limits.connection_window,
+            output_limit=limits.output_bytes,
+        )
+        self.link: Link | None = None
+
+    async def unary(
+        self, path: str, payload: bytes, metadata: Pairs = (), timeout: float | None = None
+    ) -> bytes:
+        """Call ``path`` with one message and return the one that comes back.
+
+        ``timeout`` is in seconds.  Raises :class:`StatusError`.
+        """
+        return (await self.call(path, payload, metadata, timeout)).payload
+
+    async def call(
+        self, path: str, payload: bytes, metadata: Pairs = (), timeout: float | None = None
+    ) -> Answer:
+        """Like :meth:`unary`, with the answer's metadata."""
+        call = self.engine.start(path, metadata, timeout)
+        call.send_last(payload)
+        async with ClientStream(call) as stream:
+            answer = await stream.receive()
+            if answer is not None and await stream.receive() is not None:
+                raise StatusError(
+                    Code.INTERNAL,
+                    "cardinality violation: expected <EOF> for non server-streaming RPCs, "
+                    "but received another message",
+                )
+        if answer is None:
+            raise StatusError(
+                Code.INTERNAL,
+                "cardinality violation: received no response message from non-server-streaming RPC",
+            )
+        return Answer(answer, call.headers, call.trailers)
+
+    def stream(self, path: str, metadata: Pairs = (), timeout: float | None = None) -> ClientStream:
+        """Begin a streaming call, for ``async with``.  Raises :class:`StatusError` if it can't begin."""
+        stream = ClientStream(self.engine.start(path, metadata, timeout))
+        self.wrote()
+        return stream
+
+    def wrote(self) -> None:
+        if self.link is not None:
+            self.link.flush()
+
+
+class _Connecting(AbstractAsyncContextManager[Client]):
+    """What :func:`connect` returns: owns the connection's tasks."""
+
+    def __init__(self, environment: Environment, host: str, port: int, log: Logger, limits: Limits) -> None:
+        self._environment = environment
+        self._host = host
+        self._port = port
+        self._log = log
+        self._limits = limits
+        self._manager = trio.open_nursery()
+        self._nursery: trio.Nursery | None = None
+
+    async def __aenter__(self) -> Client:
+        host, port, clock = self._host, self._port, self._environment.clock
+        channel = await self._environment.transport.connect(host, port)
+        nursery = self._nursery = await self._manager.__aenter__()
+        timer = Timer(clock, self._log)
+        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        client = Client(clock, authority, self._limits, timer.deadlines)
+        client.link = Link(
+            channel,
+            client.engine,
+            nursery,
+            clock=clock,
+            deadlines=timer.deadlines,
+            limits=self._limits,
+            log=self._log,
+        )
+        nursery.start_soon(timer.run)
+        nursery.start_soon(client.link.run)
+        return client
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._nursery is None:
+            raise RuntimeError("not entered")
+        self._nursery.cancel_scope.cancel()
+        # The nursery is not told of the body's exception: it would wrap it in a group, and the
+        # tasks here are nothing the caller knows of.
+        await self._manager.__aexit__(None, None, None)
+
+
+def connect(
+    environment: Environment, host: str, port: int, log: Logger, limits: Limits = DEFAULT_LIMITS
+) -> AbstractAsyncContextManager[Client]:
+    """Connect to the server at ``host:port``; the :class:`Client` lives as long as the ``async with``.
+
+    Raises :class:`OSError` if there is no connection to be had.  Put a cancel
+    scope around it to bound how long that may take.
+    """
+    return _Connecting(environment, host, port, log, limits)

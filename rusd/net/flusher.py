@@ -1,0 +1,62 @@
+"""One send for each connection that something was written to outside its own turn.
+
+The replica settles many calls at once, of many connections; a watch stream's
+task writes when there is news.  Each connection written to is marked, and is
+sent from once, when whoever wrote says :meth:`Flusher.flush`.  A writer that
+never says so is covered too: the task in :meth:`Flusher.run` is woken by the
+first mark and flushes what is left when its turn comes, in the same pass of the
+scheduler or the next.  So no mark is ever forgotten.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import trio
+
+
+class Dirty(Protocol):
+    """Something with bytes to send."""
+
+    def flush(self) -> None:
+        """Send what can be sent.  Deals with its own errors."""
+
+
+class Flusher:
+    """The set of marked connections; one for all listeners of a server."""
+
+    def __init__(self) -> None:
+        self._dirty: dict[Dirty, None] = {}
+        self._parked: list[trio.lowlevel.Task] = []
+
+    def mark(self, connection: Dirty) -> None:
+        """``connection`` has something to send."""
+        if not self._dirty and self._parked:
+            trio.lowlevel.reschedule(self._parked.pop())
+        self._dirty[connection] = None
+
+    def flush(self) -> None:
+        """Send what all marked connections have, one send each."""
+        while self._dirty:  # sending may wake streams that write more
+            dirty, self._dirty = self._dirty, {}
+            for connection in dirty:
+                connection.flush()
+
+    async def run(self) -> None:
+        """Flush what others forget to; never returns.
+
+        Each server runs one of these, and any of them serves all.
+        """
+        while True:
+            if self._dirty:
+                await trio.lowlevel.checkpoint()
+            else:
+                task = trio.lowlevel.current_task()
+                self._parked.append(task)
+
+                def abort(_: object, task: trio.lowlevel.Task = task) -> trio.lowlevel.Abort:
+                    self._parked.remove(task)
+                    return trio.lowlevel.Abort.SUCCEEDED
+
+                await trio.lowlevel.wait_task_rescheduled(abort)
+            self.flush()

@@ -1,0 +1,115 @@
+"""A client's HTTP/2 connection: the sans-IO engine, its socket, its handlers' tasks."""
+
+from __future__ import annotations
+
+import trio
+
+from rusd.environment import Channel, Clock
+from rusd.grpc.deadlines import Deadlines
+from rusd.grpc.registry import Registry
+from rusd.grpc.server import ServerConnection
+from rusd.grpc.server_call import ServerCall, StreamCall
+from rusd.grpc.status import StatusError
+from rusd.http2 import Settings
+from rusd.logs import Logger
+from rusd.net.flusher import Flusher
+from rusd.net.limits import UNLIMITED_STREAMS, Limits
+from rusd.net.link import Link
+from rusd.net.streams import StreamRequests, StreamResponses
+
+
+class GrpcConnection:
+    """Serves one client.  Implements :class:`rusd.grpc.server.Host`."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        registry: Registry,
+        nursery: trio.Nursery,
+        *,
+        clock: Clock,
+        deadlines: Deadlines,
+        flusher: Flusher,
+        limits: Limits,
+        log: Logger,
+    ) -> None:
+        self._nursery = nursery
+        self._flusher = flusher
+        self._log = log
+        self.monotonic = clock.monotonic
+        streams = limits.max_concurrent_streams
+        self.engine = ServerConnection(
+            registry,
+            self,
+            deadlines,
+            peer=channel.peer,
+            max_receive_bytes=limits.max_receive_bytes,
+            settings=Settings(
+                max_concurrent_streams=None if streams >= UNLIMITED_STREAMS else streams,
+                initial_window_size=limits.stream_window,
+            ),
+            connection_window=limits.connection_window,
+            output_limit=limits.output_bytes,
+        )
+        self.link = Link(
+            channel, self.engine, nursery, clock=clock, deadlines=deadlines, limits=limits, log=log
+        )
+
+    async def run(self, initial: bytes) -> None:
+        """Serve until either side ends the connection, then cancel what still runs for it."""
+        try:
+            await self.link.run(initial)
+        finally:
+            self._nursery.cancel_scope.cancel()
+
+    def drain(self) -> None:
+        """Say goodbye; the connection closes once its calls have ended."""
+        self.link.close_when = lambda: self.engine.drained
+        self.engine.drain()
+
+    def close(self) -> None:
+        """End all calls and close, sending what can be sent at once."""
+        self.engine.lost()
+        self.link.flush()
+        self.link.close()
+
+    # -- for the engine ---------------------------------------------------------------
+
+    def start(self, call: ServerCall) -> None:
+        self._nursery.start_soon(self._handle, call)
+
+    def wrote(self) -> None:
+        self._flusher.mark(self.link)
+
+    def crashed(self, call: ServerCall, error: Exception) -> None:
+        self._log.error("handler failed", path=call.path, remote_addr=call.peer, error=error)
+
+    async def _handle(self, call: ServerCall) -> None:
+        """Run one task or stream handler, and end its call as it ends."""
+        try:
+            with trio.CancelScope() as scope:
+                if call.cancelled:
+                    return
+                call.on_cancelled = scope.cancel
+                if isinstance(call, StreamCall):
+                    await call.method.handler(call, StreamRequests(call), StreamResponses(call))
+                    self.engine.finish(call)
+                else:
+                    self.engine.answer(call, await call.method.handler(call, call.request))
+        # Outside the scope, so that a handler's nursery that ends in both its error and our
+        # cancellation has shed the latter.
+        except StatusError as error:
+            self.engine.fail(call, error)
+        except Exception as error:
+            status = _sole_status(error)
+            if status is not None:
+                self.engine.fail(call, status)
+            else:
+                self.engine.crash(call, error)
+
+
+def _sole_status(error: BaseException) -> StatusError | None:
+    """The status in an exception group that holds nothing else: what left a handler's nursery."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, StatusError) else None

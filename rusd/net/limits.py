@@ -1,0 +1,43 @@
+"""The bounds on what clients may make a server do or keep."""
+
+from __future__ import annotations
+
+import attrs
+
+GRPC_OVERHEAD_BYTES = 512 * 1024  # what etcd allows a message beyond max-request-bytes
+UNLIMITED_STREAMS = 2**32 - 1  # max-concurrent-streams by default: no limit
+
+
+@attrs.frozen
+class Limits:
+    """Figures of a listener.  Bytes and seconds; names are etcd's where it has the flag."""
+
+    max_request_bytes: int = 1572864
+    max_concurrent_streams: int = UNLIMITED_STREAMS
+    max_connections: int | None = None
+    """Connections served at a time; further ones wait in the listener's backlog."""
+    turn_frames: int = 256
+    """HTTP/2 frames of one connection before another one's turn."""
+    receive_bytes: int = 64 * 1024
+    """What one turn takes from the socket."""
+    output_bytes: int = 256 * 1024
+    """Unsent bytes of a connection above which nothing more is read from it."""
+    stream_window: int = 256 * 1024
+    """Unconsumed bytes a stream may have (HTTP/2 flow control)."""
+    connection_window: int = 1024 * 1024
+    """Unconsumed bytes all streams of a connection may have."""
+    first_bytes_timeout: float = 10.0
+    """From accepting a connection to knowing its protocol."""
+    stall_timeout: float = 30.0
+    """How long a client may take nothing of what waits for it."""
+    http_idle_timeout: float = 300.0
+    """From one HTTP/1.1 request to the end of the next one's."""
+    max_body_bytes: int = 4 * 1024 * 1024
+    """The body of an HTTP/1.1 request."""
+    goodbye_timeout: float = 1.0
+    """How long a connection that ends in an error is kept, so that the peer reads why."""
+
+    @property
+    def max_receive_bytes(self) -> int:
+        """The largest gRPC message taken."""
+        return self.max_request_bytes + GRPC_OVERHEAD_BYTES

@@ -1,0 +1,66 @@
+"""The async face of a stream: what its handler waits on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from rusd.grpc.server_call import StreamCall
+from rusd.net.wake import Wake
+
+
+class StreamRequests:
+    """:class:`rusd.grpc.call.Requests` of one call, for one receiving task."""
+
+    __slots__ = ("_call", "_wake")
+
+    def __init__(self, call: StreamCall) -> None:
+        self._call = call
+        self._wake = Wake()
+        call.on_request = self._wake.ring
+
+    async def receive(self) -> Any:
+        # Cancelled here, no message is lost; below, one that was taken is handed over in any case.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        message = self._call.take()
+        if message is not None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return message
+        while message is None:
+            await self._wake.wait()
+            message = self._call.take()
+        return message
+
+
+class StreamResponses:
+    """:class:`rusd.grpc.call.Responses` of one call, for one waiting task."""
+
+    __slots__ = ("_call", "_wake")
+
+    def __init__(self, call: StreamCall) -> None:
+        self._call = call
+        self._wake: Wake | None = None  # made by the first send that has to wait
+
+    @property
+    def writable(self) -> bool:
+        return self._call.writable
+
+    def send_nowait(self, payload: bytes) -> None:
+        self._call.send(payload)
+
+    def on_writable(self, callback: Callable[[], None]) -> None:
+        self._call.on_writable(callback)
+
+    async def send(self, payload: bytes) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._call.send(payload)
+        if self._call.writable:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return
+        if self._wake is None:
+            self._wake = Wake()
+            self._call.on_writable(self._wake.ring)
+        while not self._call.writable:
+            await self._wake.wait()
