@@ -21,8 +21,8 @@ GATES: Mapping[str, Gate] = MappingProxyType(
     {
         "CompactHashCheck": Gate(False, "ALPHA"),
         "InitialCorruptCheck": Gate(False, "ALPHA"),
-        "LeaseCheckpoint": Gate(False, "ALPHA", supported=False),
-        "LeaseCheckpointPersist": Gate(False, "ALPHA", supported=False),
+        "LeaseCheckpoint": Gate(False, "ALPHA"),
+        "LeaseCheckpointPersist": Gate(False, "ALPHA"),
         "SetMemberLocalAddr": Gate(False, "ALPHA", supported=False),
         "StopGRPCServiceOnDefrag": Gate(False, "ALPHA"),
         "TxnModeWriteWithSharedBuffer": Gate(True, "BETA"),

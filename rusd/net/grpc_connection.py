@@ -101,11 +101,22 @@ class GrpcConnection:
         except StatusError as error:
             self.engine.fail(call, error)
         except Exception as error:
-            status = _sole_status(error)
-            if status is not None:
-                self.engine.fail(call, status)
-            else:
-                self.engine.crash(call, error)
+            self._end_badly(call, error)
+        except BaseExceptionGroup as group:
+            # A handler's nursery that failed while the whole connection is being cancelled: its
+            # errors end here all the same, and the cancellation goes on.
+            errors, cancelled = group.split(Exception)
+            if errors is not None:
+                self._end_badly(call, errors)
+            if cancelled is not None:
+                raise cancelled from None
+
+    def _end_badly(self, call: ServerCall, error: Exception) -> None:
+        status = _sole_status(error)
+        if status is not None:
+            self.engine.fail(call, status)
+        else:
+            self.engine.crash(call, error)
 
 
 def _sole_status(error: BaseException) -> StatusError | None:

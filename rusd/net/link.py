@@ -97,6 +97,7 @@ class Link:
             self._engine.lost()
             self.flush()
             self.close()
+            self._http2.abandon()  # cuts the cycle between it and the engine, which no collector looks for
 
     async def _receive(self) -> bytes:
         """The next bytes; ``b""`` if there will be none."""

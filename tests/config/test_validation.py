@@ -123,7 +123,7 @@ def test_a_former_name_works_with_a_warning_but_not_beside_the_present_one(twin,
             "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
         ),
         (["--feature-gates=SetMemberLocalAddr=true"], "feature gate SetMemberLocalAddr is not supported yet"),
-        (["--feature-gates=AllAlpha=true"], "feature gate LeaseCheckpoint is not supported yet"),
+        (["--feature-gates=AllAlpha=true"], "feature gate SetMemberLocalAddr is not supported yet"),
         (
             ["--feature-gates=CompactHashCheck=true", "--experimental-compact-hash-check-enabled=false"],
             "cannot specify both flags: --feature-gates=(CompactHashCheck=true) and "

@@ -1,0 +1,39 @@
+"""One replica of the state machine.
+
+* :mod:`~rusd.replica.core`: proposals, messages, ticks and disk completions in, ordered effects out (sans-IO)
+* :mod:`~rusd.replica.shell`: the Trio tasks that carry the effects out
+* :mod:`~rusd.replica.snapshotter`: when the state is written out, and how
+* :mod:`~rusd.replica.sync`: whether a sync runs in the loop or in a thread
+"""
+
+from rusd.replica.core import (
+    Core,
+    Machine,
+    NoLeaderError,
+    ReplicaError,
+    RequestTimeoutError,
+    StoppedError,
+    SupersededError,
+    TooManyRequestsError,
+    Waiter,
+)
+from rusd.replica.shell import Replica
+from rusd.replica.snapshotter import Snapshotter
+from rusd.replica.sync import SyncPolicy
+from rusd.storage import WalFailedError
+
+__all__ = [
+    "Core",
+    "Machine",
+    "NoLeaderError",
+    "Replica",
+    "ReplicaError",
+    "RequestTimeoutError",
+    "Snapshotter",
+    "StoppedError",
+    "SupersededError",
+    "SyncPolicy",
+    "TooManyRequestsError",
+    "Waiter",
+    "WalFailedError",
+]

@@ -1,0 +1,283 @@
+"""The sans-IO half of a replica: Raft, the waiting calls, and the apply position.
+
+Proposals, ticks, messages and disk completions come in; ordered effects go
+out.  The rule that makes a write safe is the order of those effects: what
+:meth:`Core.ready` says to persist must be on disk before
+:meth:`Core.persisted` is called, and only then are entries committed, applied
+and answered.  :mod:`rusd.replica.shell` carries the effects out.
+
+There is one way for a write.  A single node takes it with a quorum of one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from rusd.raft import (
+    Entry,
+    EntryType,
+    Node,
+    NoLeader,
+    ProposalDropped,
+    Ready,
+    TooManyUncommitted,
+    decode_configuration,
+)
+from rusd.state import STATE_ERRORS, Kind, proposal
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+MAX_UNAPPLIED_ENTRIES = 5000
+"""Committed but unapplied entries above which new proposals are refused, as etcd does."""
+
+Waiter = Callable[[object, Exception | None], None]
+"""Called once with ``(result, None)`` or ``(None, error)``."""
+
+
+class ReplicaError(Exception):
+    """A proposal or read that this replica could not carry out."""
+
+
+class TooManyRequestsError(ReplicaError):
+    """The apply loop is too far behind the log."""
+
+
+class NoLeaderError(ReplicaError):
+    """There is no leader to take the request."""
+
+
+class RequestTimeoutError(ReplicaError):
+    """Not answered in time.  The write may still happen."""
+
+
+class StoppedError(ReplicaError):
+    """The server is stopping.  The write may have happened."""
+
+
+class SupersededError(ReplicaError):
+    """A leader's own proposal was decided in a term that is over."""
+
+
+_REFUSALS = (*STATE_ERRORS, SupersededError)
+
+
+class Machine(Protocol):
+    """The replicated state machine: a deterministic function of the log."""
+
+    def apply(self, kind: Kind, request: Message) -> object:
+        """Apply one request and return its result.
+
+        Raises one of :data:`rusd.state.STATE_ERRORS`, and then nothing has changed.
+        """
+
+    def apply_configuration(self, data: bytes) -> object:
+        """Apply a committed change of the cluster's configuration."""
+
+
+class _Waiting:
+    """A proposal made here whose answer somebody waits for."""
+
+    __slots__ = ("kind", "request", "since", "waiter")
+
+    def __init__(self, kind: Kind, request: Message, waiter: Waiter, since: float) -> None:
+        self.kind = kind
+        self.request = request
+        self.waiter = waiter
+        self.since = since
+
+
+class Core:
+    """One replica of the state machine.
+
+    ``member`` and ``boot`` make request ids unique: ``boot`` is a random number
+    drawn once per start of the process.
+    """
+
+    def __init__(self, node: Node, machine: Machine, *, member: int, boot: int) -> None:
+        self.node = node
+        self._machine = machine
+        self._member = member
+        self._boot = boot
+        self._last_number = 0
+        self._waiting: dict[int, _Waiting] = {}
+        self._reads: dict[int, Waiter] = {}
+        self._reads_at: deque[tuple[int, int]] = deque()  # (index they wait for, number) once confirmed
+        self._read_marks: deque[tuple[float, int]] = deque()  # at each tick: the reads that were there
+        self._committed: deque[Entry] = deque()
+        self.applied_index = node.applied_index
+        self.applied_term = 0
+
+    # -- in --------------------------------------------------------------------
+
+    def propose(self, kind: Kind, request: Message, waiter: Waiter, now: float, *, term: int = 0) -> None:
+        """Append ``request`` to the log; ``waiter`` gets its result once it is applied.
+
+        ``now`` is in seconds of the monotonic clock.  ``term`` is given for what a leader
+        decided by itself.  Raises a :class:`ReplicaError` if nothing was appended.
+        """
+        if self.node.commit_index - self.applied_index > MAX_UNAPPLIED_ENTRIES:
+            raise TooManyRequestsError
+        number = self._last_number + 1
+        data = proposal.encode(kind, self._member, self._boot, number, request, term=term)
+        try:
+            self.node.propose(data)
+        except TooManyUncommitted as error:
+            raise TooManyRequestsError from error
+        except ProposalDropped as error:
+            raise NoLeaderError from error
+        self._last_number = number
+        self._waiting[number] = _Waiting(kind, request, waiter, now)
+
+    def read_index(self, waiter: Waiter) -> bool:
+        """Ask for a linearizable read (Raft thesis, section 6.4).
+
+        Returns True if the state as applied now may be read at once: in a quorum
+        of one, with everything committed applied.  Otherwise ``waiter`` is called
+        when the state is recent enough, or with an error.
+        """
+        if self._may_read_now():
+            return True
+        self._last_number = number = self._last_number + 1
+        try:
+            self.node.read_index(number.to_bytes(8, "big"))
+        except NoLeader as error:
+            raise NoLeaderError from error
+        self._reads[number] = waiter
+        return False
+
+    def tick(self, now: float, timeout: float) -> None:
+        """A heartbeat interval has passed; give up on calls older than ``timeout`` seconds."""
+        self.node.tick()
+        # Numbers grow and so does `since`: the oldest call stands first.
+        while self._waiting:
+            number = next(iter(self._waiting))
+            waiting = self._waiting[number]
+            if now - waiting.since < timeout:
+                break
+            del self._waiting[number]
+            waiting.waiter(None, RequestTimeoutError())
+        self._expire_reads(now, timeout)
+
+    def persisted(self, ready: Ready) -> None:
+        """What ``ready`` asked to persist is on stable storage."""
+        self.node.persisted(*ready.mark)
+
+    # -- out -------------------------------------------------------------------
+
+    def ready(self) -> Ready | None:
+        """What is to be done next, or None.  Committed entries are kept for :meth:`apply`."""
+        if not self.node.has_ready():
+            return None
+        ready = self.node.ready()
+        self._committed.extend(ready.committed)
+        for state in ready.reads:
+            self._reads_at.append((state.index, int.from_bytes(state.context, "big")))
+        return ready
+
+    @property
+    def unapplied(self) -> int:
+        """How many committed entries :meth:`apply` has still to take."""
+        return len(self._committed)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether :meth:`apply` has something to do."""
+        reads = self._reads_at
+        return bool(self._committed or (reads and reads[0][0] <= self.applied_index))
+
+    def apply(self, limit: int) -> int:
+        """Apply up to ``limit`` committed entries in log order and answer their callers.
+
+        Returns how many were applied.  Any exception but one of
+        :data:`~rusd.state.STATE_ERRORS` comes through: a replica that can't apply must stop, not diverge.
+        """
+        count = 0
+        committed = self._committed
+        while committed and count < limit:
+            self._apply(committed.popleft())
+            count += 1
+        if count:
+            self.node.applied(self.applied_index)
+        self._answer_reads()
+        return count
+
+    def fail_all(self, error: Exception) -> None:
+        """Tell every waiting call that its outcome will not be known here."""
+        waiting, self._waiting = self._waiting, {}
+        reads, self._reads = self._reads, {}
+        self._reads_at.clear()
+        for entry in waiting.values():
+            entry.waiter(None, error)
+        for waiter in reads.values():
+            waiter(None, error)
+
+    def _apply(self, entry: Entry) -> None:
+        self.applied_index = entry.index
+        self.applied_term = entry.term
+        if entry.type == EntryType.CONFIGURATION:
+            _, context = decode_configuration(entry.data)
+            self._machine.apply_configuration(context)
+            return
+        if not entry.data:  # the empty entry a new leader begins its term with
+            return
+        number = proposal.request_number(entry.data, self._member, self._boot)
+        waiting = self._waiting.pop(number, None) if number else None
+        result: object = None
+        failure: Exception | None = None
+        try:
+            result = self._apply_request(entry, waiting)
+        except _REFUSALS as error:
+            failure = error
+        if waiting is not None:
+            waiting.waiter(result, failure)
+
+    def _apply_request(self, entry: Entry, waiting: _Waiting | None) -> object:
+        decided_in = proposal.decided_term(entry.data)
+        if decided_in not in (0, entry.term):
+            raise SupersededError
+        if waiting is not None:  # decoded when it was proposed
+            return self._machine.apply(waiting.kind, waiting.request)
+        decoded = proposal.decode(entry.data)
+        return self._machine.apply(decoded.kind, decoded.request)
+
+    def _may_read_now(self) -> bool:
+        """Whether a read index taken now is confirmed and applied already.
+
+        A quorum of one confirms itself, and everything it has answered is applied.
+        """
+        node = self.node
+        return self.applied_index >= node.commit_index and node.is_sole_leader
+
+    def _answer_reads(self) -> None:
+        reads_at = self._reads_at
+        while reads_at and reads_at[0][0] <= self.applied_index:
+            waiter = self._reads.pop(reads_at.popleft()[1], None)
+            if waiter is not None:
+                waiter(None, None)
+
+    def _expire_reads(self, now: float, timeout: float) -> None:
+        """Give up on reads that were there at a tick ``timeout`` seconds ago.
+
+        Reads have no time of their own: each tick notes which ones it found.
+        """
+        reads, marks = self._reads, self._read_marks
+        if reads:
+            marks.append((now, self._last_number))
+        while marks and now - marks[0][0] >= timeout:
+            newest = marks.popleft()[1]
+            for number in [number for number in reads if number <= newest]:
+                reads.pop(number)(None, RequestTimeoutError())
+        if not reads:
+            marks.clear()
+
+    def check(self) -> None:
+        """Raise :class:`AssertionError` if an invariant is broken."""
+        self.node.check()
+        assert self.applied_index <= self.node.commit_index, "applied beyond the commit index"
+        expected = self.applied_index
+        for entry in self._committed:
+            expected += 1
+            assert entry.index == expected, "committed entries are not contiguous"

@@ -1,0 +1,319 @@
+"""The Trio half of a replica: it carries out what :class:`~rusd.replica.core.Core` says.
+
+Three loops, each waiting for a signal::
+
+    driver ──entries──▶ log writer ──persisted──▶ driver ──committed──▶ apply loop
+      ▲                                                                     │
+      └── proposals, ticks, messages                        answers, events ┘
+
+All proposals that arrive while a batch is being written form the next batch:
+one WAL write and one sync for all of them, and one sync outstanding, ever.  On
+a fast disk the driver syncs in the event loop; see :mod:`rusd.replica.sync`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from rusd.replica.core import Core, StoppedError, Waiter
+from rusd.replica.sync import SyncPolicy
+from rusd.signal import Signal
+from rusd.storage import StorageError, WalFailedError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from rusd.environment import Environment
+    from rusd.logs import Logger
+    from rusd.raft import Ready
+    from rusd.state import Kind
+    from rusd.storage import Wal
+
+APPLY_SLICE = 256
+"""Entries applied before the loop gives way."""
+
+
+class Replica:
+    """Runs one replica.  ``after_apply`` is called after each slice of answers and events."""
+
+    def __init__(
+        self,
+        core: Core,
+        wal: Wal,
+        environment: Environment,
+        log: Logger,
+        *,
+        tick_interval: float,
+        request_timeout: float,
+        after_apply: Callable[[], None],
+        disk_is_shared: Callable[[], bool] = lambda: False,
+        policy: SyncPolicy | None = None,
+    ) -> None:
+        self.core = core
+        self._wal = wal
+        self._clock = environment.clock
+        self._hooks = environment.hooks
+        self._log = log
+        self._tick_interval = tick_interval
+        self._request_timeout = request_timeout
+        self._after_apply = after_apply
+        self._disk_is_shared = disk_is_shared
+        self._policy = policy or SyncPolicy()
+        self._thread_limit = trio.CapacityLimiter(1)
+        self._stopped = False
+        self._failed = False
+
+        self._work = Signal()  # for the driver: the core has something ready
+        self._log_work = Signal()  # for the log writer: a batch is waiting
+        self._apply_work = Signal()  # for the apply loop: entries or reads are waiting
+        self._unwritten: Ready | None = None
+        self._jobs: list[_LogJob] = []
+        self._log_in_use = False  # by the thread; nobody else may touch it then
+        self._space_work = Signal()  # for the space keeper: a batch has taken space
+        self._batch_number = 0
+        self._applied = trio.lowlevel.ParkingLot()
+
+    # -- what services call ---------------------------------------------------------
+
+    @property
+    def term(self) -> int:
+        """The Raft term."""
+        return self.core.node.term
+
+    @property
+    def leader_id(self) -> int:
+        """The member that leads, or 0."""
+        return self.core.node.leader_id
+
+    def propose(self, kind: Kind, request: Message, waiter: Waiter, *, term: int = 0) -> None:
+        """Put ``request`` into the log; ``waiter(result, error)`` is called once it is applied.
+
+        Raises a :class:`~rusd.replica.core.ReplicaError` if it can't be proposed.
+        """
+        if self._stopped:
+            raise StoppedError
+        self.core.propose(kind, request, waiter, self._clock.monotonic(), term=term)
+        self._work.set()
+
+    async def propose_and_wait(self, kind: Kind, request: Message, *, term: int = 0) -> object:
+        """Propose and return the result.  Raises what the waiter would have got."""
+        done = trio.Event()
+        outcome: list[tuple[object, Exception | None]] = []
+
+        def settle(result: object, error: Exception | None) -> None:
+            outcome.append((result, error))
+            done.set()
+
+        self.propose(kind, request, settle, term=term)
+        await done.wait()
+        result, error = outcome[0]
+        if error is not None:
+            raise error
+        return result
+
+    def read_index(self, waiter: Waiter) -> bool:
+        """A linearizable read: True if the state may be read now, else ``waiter`` is called later."""
+        if self._stopped:
+            raise StoppedError
+        if self.core.read_index(waiter):
+            return True
+        self._work.set()
+        return False
+
+    async def wait_linearizable(self) -> None:
+        """Return when a linearizable read may read the state."""
+        done = trio.Event()
+        failures: list[Exception] = []
+
+        def settle(_result: object, error: Exception | None) -> None:
+            if error is not None:
+                failures.append(error)
+            done.set()
+
+        if self.read_index(settle):
+            return
+        await done.wait()
+        if failures:
+            raise failures[0]
+
+    @property
+    def log_bytes_written(self) -> int:
+        """How many bytes this process has written to the log so far."""
+        return self._wal.bytes_written
+
+    # -- life -----------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until cancelled.  Raises :class:`WalFailedError` if the log can't be written."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._drive)
+            nursery.start_soon(self._write_log)
+            nursery.start_soon(self._prepare_space)
+            nursery.start_soon(self._apply)
+            nursery.start_soon(self._tick)
+            task_status.started()
+
+    async def campaign(self) -> None:
+        """Stand for election and return once there is a leader and its first entry is applied.
+
+        The sole voter of a cluster does this at once: there is nobody to wait for.
+        """
+        self.core.node.campaign()
+        self._work.set()
+        while not self._leads_and_applied():
+            await self._applied.park()
+
+    def stop(self) -> None:
+        """Refuse new requests and tell the waiting ones that the server stops.
+
+        After a failed write they are told nothing: what became of them is unknown.
+        """
+        self._stopped = True
+        if not self._failed:
+            self.core.fail_all(StoppedError())
+
+    def _leads_and_applied(self) -> bool:
+        core = self.core
+        return core.node.leader_id != 0 and core.applied_term == core.node.term
+
+    # -- the loops --------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        deadline = self._clock.monotonic() + self._tick_interval
+        while True:
+            await self._clock.sleep_until(deadline)
+            now = self._clock.monotonic()
+            self.core.tick(now, self._request_timeout)
+            self._work.set()
+            # A late tick counts once: missed heartbeats can't be sent any more.
+            deadline = max(deadline + self._tick_interval, now)
+
+    async def _drive(self) -> None:
+        core = self.core
+        while True:
+            await self._work.wait()
+            while (ready := core.ready()) is not None:
+                # A sole member has nobody to write to; the peers' transport takes messages from here.
+                assert not ready.messages, "a message without a peer"
+                if ready.must_sync:
+                    self._persist(ready)
+            if core.has_work:
+                self._apply_work.set()
+
+    def _persist(self, ready: Ready) -> None:
+        """Write and sync here if the disk is fast enough for that, else leave it to the log writer.
+
+        The core asks for nothing more to be persisted until it is told that this is done.
+        """
+        inline = self._policy.inline(self._clock.monotonic(), disk_is_shared=self._disk_is_shared())
+        if self._log_in_use or not inline:
+            self._unwritten = ready
+            self._log_work.set()
+            return
+        start = self._clock.monotonic()
+        try:
+            self._write_batch(ready)
+        except (OSError, WalFailedError) as error:
+            raise self._fail(error) from error
+        self._persisted(ready, start)
+
+    async def _write_log(self) -> None:
+        """Write and sync in a thread, and run what else needs the log for itself."""
+        while True:
+            await self._log_work.wait()
+            while self._unwritten is not None or self._jobs:
+                ready, self._unwritten = self._unwritten, None
+                self._log_in_use = True
+                try:
+                    if ready is not None:
+                        await self._write_in_thread(ready)
+                    else:
+                        await self._run_job(self._jobs.pop(0))
+                finally:
+                    self._log_in_use = False
+
+    async def _write_in_thread(self, ready: Ready) -> None:
+        start = self._clock.monotonic()
+        try:
+            # A started write always ends: the thread is not abandoned on cancellation.
+            await trio.to_thread.run_sync(self._write_batch, ready, limiter=self._thread_limit)
+        except (OSError, WalFailedError) as error:
+            raise self._fail(error) from error
+        self._persisted(ready, start)
+        self._work.set()
+
+    async def _run_job(self, job: _LogJob) -> None:
+        try:
+            await trio.to_thread.run_sync(job.run, self._wal, limiter=self._thread_limit)
+        except (OSError, StorageError) as error:
+            job.error = error
+        job.done.set()
+
+    async def with_log(self, run: Callable[[Wal], None]) -> None:
+        """Run ``run`` with the log in a thread, between two batches.
+
+        Raises the :class:`OSError` or :class:`~rusd.storage.StorageError` it raised.
+        """
+        job = _LogJob(run)
+        self._jobs.append(job)
+        self._log_work.set()
+        await job.done.wait()
+        if job.error is not None:
+            raise job.error
+
+    async def _prepare_space(self) -> None:
+        """Write zeros ahead of the log's tail, a little at a time and while nobody else uses the log."""
+        while True:
+            await self._space_work.wait()
+            try:
+                while not self._log_in_use and self._wal.prepare_space():
+                    await trio.lowlevel.checkpoint()
+            except OSError as error:
+                # Harmless: batches will make their own space.  Tried again after the next one.
+                self._log.warn("failed to prepare space for the write-ahead log", error=error)
+
+    async def _apply(self) -> None:
+        core = self.core
+        while True:
+            await self._apply_work.wait()
+            while core.has_work:
+                if core.unapplied:
+                    await self._hooks.before_apply(
+                        core.applied_index + 1, core.applied_index + core.unapplied
+                    )
+                core.apply(APPLY_SLICE)
+                self._after_apply()
+                self._applied.unpark_all()
+                if core.has_work:
+                    await trio.lowlevel.checkpoint()
+
+    # -- writing ------------------------------------------------------------------------
+
+    def _write_batch(self, ready: Ready) -> None:
+        self._batch_number += 1
+        self._wal.write(ready.hard_state, ready.entries)
+        self._hooks.before_sync(self._batch_number)
+        self._wal.sync()
+
+    def _persisted(self, ready: Ready, start: float) -> None:
+        end = self._clock.monotonic()
+        self._policy.observe(end, end - start)
+        self.core.persisted(ready)
+        self._space_work.set()
+
+    def _fail(self, error: Exception) -> WalFailedError:
+        self._failed = True
+        self._log.fatal("failed to write the log; nothing more can be acknowledged", error=str(error))
+        return WalFailedError(str(error))
+
+
+class _LogJob:
+    """Something that needs the log for itself for a while."""
+
+    def __init__(self, run: Callable[[Wal], None]) -> None:
+        self.run = run
+        self.done = trio.Event()
+        self.error: Exception | None = None

@@ -1,0 +1,163 @@
+"""Writing the state out now and then, so that the log can be cut and a restart is quick.
+
+A snapshot is due when enough has been logged since the last one: more entries
+than ``snapshot_count``, and half as many bytes as the state itself has.  So a
+small state is written often enough, and a large one only when it has grown or
+changed by half: all snapshots together stay within three times the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from rusd.signal import Signal
+from rusd.storage import SnapshotMarker, StorageError, WalFailedError
+from rusd.storage.snapshot import SnapshotName
+
+if TYPE_CHECKING:
+    from rusd.environment import Clock
+    from rusd.logs import Logger
+    from rusd.replica.shell import Replica
+    from rusd.storage import Wal
+    from rusd.storage.datadir import DataDir
+    from rusd.storage.snapshot import SnapshotWriter
+
+RETRY_SECONDS = 10.0
+"""After a snapshot that could not be written."""
+
+SYNC_BYTES = 16 * 1024 * 1024
+"""Written between two syncs of the snapshot, so that no sync has much to do."""
+
+
+class Dump(Protocol):
+    """The state's history, slice by slice."""
+
+    def next_chunk(self) -> bytes | None:
+        """The next piece, or None after the last."""
+
+    def close(self) -> None:
+        """Let go of what is held in place for it."""
+
+
+class Cut(Protocol):
+    """The state between two entries."""
+
+    @property
+    def header(self) -> bytes:
+        """Everything but the history."""
+
+    @property
+    def dump(self) -> Dump:
+        """The history."""
+
+
+class Snapshotter:
+    """Takes snapshots of one replica.
+
+    ``cut(index, term)`` copies the state as it is now; ``state_bytes()`` tells its size.
+    ``last_index`` is that of the snapshot the process started from, ``log_bytes`` the size of the log after it.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        data_dir: DataDir,
+        clock: Clock,
+        log: Logger,
+        *,
+        cut: Callable[[int, int], Cut],
+        state_bytes: Callable[[], int],
+        snapshot_count: int,
+        last_index: int,
+        log_bytes: int,
+    ) -> None:
+        self._replica = replica
+        self._data_dir = data_dir
+        self._clock = clock
+        self._log = log
+        self._cut = cut
+        self._state_bytes = state_bytes
+        self._snapshot_count = snapshot_count
+        self._last_index = last_index
+        # What a restart would read counts from the last snapshot, wherever this process began.
+        self._last_bytes = replica.log_bytes_written - log_bytes
+        self._due = Signal()
+        self.active = False
+        """Whether a snapshot is being written, so that the disk has other work than the log's."""
+
+    def entries_applied(self) -> None:
+        """Some entries were applied: see whether a snapshot is due.  Called often, so it is cheap."""
+        if self._replica.core.applied_index - self._last_index >= self._snapshot_count:
+            self._due.set()
+
+    async def run(self) -> None:
+        """Take snapshots as they become due.  Runs until cancelled."""
+        while True:
+            await self._due.wait()
+            if not self._is_due():
+                continue
+            try:
+                await self.take()
+            except WalFailedError as error:
+                self._log.fatal("failed to note a snapshot in the write-ahead log", error=error)
+                raise
+            except (OSError, StorageError) as error:
+                self._log.error("failed to write a snapshot; will try again", error=error)
+                await self._clock.sleep_until(self._clock.monotonic() + RETRY_SECONDS)
+                self._due.set()
+
+    async def take(self) -> None:
+        """Write a snapshot of the state as it is now, and cut the log.
+
+        Raises :class:`OSError` or :class:`~rusd.storage.StorageError`; the log is whole then as before.
+        But :class:`~rusd.storage.WalFailedError` says that it is not: nothing can be logged any more.
+        """
+        core = self._replica.core
+        index, term = core.applied_index, core.applied_term
+        log_bytes = self._replica.log_bytes_written
+        configuration = core.node.configuration_at(index)
+        cut = self._cut(index, term)
+        self.active = True
+        try:
+            writer = self._data_dir.write_snapshot(SnapshotName(index, term), cut.header)
+            try:
+                await self._write(writer, cut.dump)
+            except BaseException:
+                writer.abort()
+                raise
+        finally:
+            cut.dump.close()
+            self.active = False
+        marker = SnapshotMarker(index, term, configuration)
+        await self._replica.with_log(lambda wal: self._note(wal, marker))
+        self._last_index, self._last_bytes = index, log_bytes
+        self._log.info("saved snapshot", snapshot_index=index, snapshot_bytes=writer.bytes_written)
+
+    def _is_due(self) -> bool:
+        applied = self._replica.core.applied_index
+        if applied - self._last_index < self._snapshot_count:
+            return False
+        return self._replica.log_bytes_written - self._last_bytes >= self._state_bytes() // 2
+
+    async def _write(self, writer: SnapshotWriter, dump: Dump) -> None:
+        synced = 0
+        while (chunk := dump.next_chunk()) is not None:
+            writer.write(chunk)
+            if writer.bytes_written - synced >= SYNC_BYTES:
+                synced = writer.bytes_written
+                await trio.to_thread.run_sync(writer.sync)
+            else:
+                await trio.lowlevel.checkpoint()
+        await trio.to_thread.run_sync(writer.finish)
+
+    def _note(self, wal: Wal, marker: SnapshotMarker) -> None:
+        """Runs in the log's thread: from here on the snapshot counts, and older files may go."""
+        try:
+            wal.mark_snapshot(marker)
+            wal.sync()
+        except OSError as error:
+            raise WalFailedError(str(error)) from error
+        self._data_dir.prune(wal)

@@ -1,0 +1,50 @@
+"""Where a WAL sync runs: in the event loop, or in a thread.
+
+A sync in the loop saves two thread switches, which on a fast disk cost as much
+as the sync.  But it holds up everybody.  So the loop is used only while the
+disk keeps showing that it is fast.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+SAMPLES = 100
+FAST_SYNC_SECONDS = 0.0005
+"""The 99th percentile of the last :data:`SAMPLES` syncs must stay below this."""
+STALL_SECONDS = 0.005
+"""One sync slower than this sends the next ones to the thread."""
+PENALTY_SECONDS = 60.0
+
+
+class SyncPolicy:
+    """Decides from the last syncs where the next one runs.
+
+    A new policy trusts the disk: the first slow sync is held against it at once.
+    ``allow_inline=False`` is for clusters, whose ticks and heartbeats must go on.
+    """
+
+    def __init__(self, *, allow_inline: bool = True) -> None:
+        self._allow_inline = allow_inline
+        self._slow: deque[bool] = deque(maxlen=SAMPLES)
+        self._slow_count = 0
+        self._threaded_until = float("-inf")
+
+    def inline(self, now: float, *, disk_is_shared: bool) -> bool:
+        """Whether the next sync may run in the loop.
+
+        ``disk_is_shared`` says that background work (a snapshot, zero-filling) uses the disk now.
+        """
+        if not self._allow_inline or disk_is_shared or now < self._threaded_until:
+            return False
+        return self._slow_count <= SAMPLES // 100
+
+    def observe(self, now: float, seconds: float) -> None:
+        """A sync took ``seconds``; it ended at ``now``."""
+        if len(self._slow) == SAMPLES:
+            self._slow_count -= self._slow[0]
+        slow = seconds >= FAST_SYNC_SECONDS
+        self._slow.append(slow)
+        self._slow_count += slow
+        if seconds > STALL_SECONDS:
+            self._threaded_until = now + PENALTY_SECONDS

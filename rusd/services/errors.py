@@ -1,0 +1,82 @@
+"""etcd's error answers: code and exact text.
+
+Clients recognise errors by their text, so every one of these is part of the
+interface.  Each name here makes a fresh :class:`~rusd.grpc.StatusError` when
+called: ``raise errors.EMPTY_KEY()``.  :func:`from_state` translates what the
+state machine and the replica report.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from rusd import lease, mvcc
+from rusd.grpc import Code, StatusError
+from rusd.replica import (
+    NoLeaderError,
+    ReplicaError,
+    RequestTimeoutError,
+    StoppedError,
+    TooManyRequestsError,
+)
+from rusd.state import STATE_ERRORS, CorruptError, NoSpaceError
+
+
+@attrs.frozen
+class _Reason:
+    code: Code
+    text: str
+
+    def __call__(self) -> StatusError:
+        return StatusError(self.code, self.text)
+
+
+EMPTY_KEY = _Reason(Code.INVALID_ARGUMENT, "etcdserver: key is not provided")
+KEY_NOT_FOUND = _Reason(Code.INVALID_ARGUMENT, "etcdserver: key not found")
+VALUE_PROVIDED = _Reason(Code.INVALID_ARGUMENT, "etcdserver: value is provided")
+LEASE_PROVIDED = _Reason(Code.INVALID_ARGUMENT, "etcdserver: lease is provided")
+TOO_MANY_OPS = _Reason(Code.INVALID_ARGUMENT, "etcdserver: too many operations in txn request")
+DUPLICATE_KEY = _Reason(Code.INVALID_ARGUMENT, "etcdserver: duplicate key given in txn request")
+INVALID_CLIENT_API_VERSION = _Reason(Code.INVALID_ARGUMENT, "etcdserver: invalid client api version")
+INVALID_SORT_OPTION = _Reason(Code.INVALID_ARGUMENT, "etcdserver: invalid sort option")
+COMPACTED = _Reason(Code.OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted")
+FUTURE_REVISION = _Reason(Code.OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision")
+NO_SPACE = _Reason(Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded")
+LEASE_NOT_FOUND = _Reason(Code.NOT_FOUND, "etcdserver: requested lease not found")
+LEASE_EXISTS = _Reason(Code.FAILED_PRECONDITION, "etcdserver: lease already exists")
+LEASE_TTL_TOO_LARGE = _Reason(Code.OUT_OF_RANGE, "etcdserver: too large lease TTL")
+WATCH_CANCELED = _Reason(Code.CANCELLED, "etcdserver: watch canceled")
+REQUEST_TOO_LARGE = _Reason(Code.INVALID_ARGUMENT, "etcdserver: request is too large")
+TOO_MANY_REQUESTS = _Reason(Code.UNKNOWN, "etcdserver: too many requests")
+NO_LEADER = _Reason(Code.UNAVAILABLE, "etcdserver: no leader")
+NOT_LEADER = _Reason(Code.FAILED_PRECONDITION, "etcdserver: not leader")
+BAD_LEADER_TRANSFEREE = _Reason(Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
+STOPPED = _Reason(Code.UNAVAILABLE, "etcdserver: server stopped")
+TIMEOUT = _Reason(Code.UNAVAILABLE, "etcdserver: request timed out")
+CORRUPT = _Reason(Code.DATA_LOSS, "etcdserver: corrupt cluster")
+MEMBER_NOT_FOUND = _Reason(Code.NOT_FOUND, "etcdserver: member not found")
+
+REFUSALS = (*STATE_ERRORS, ReplicaError)
+"""For ``except``: what :func:`from_state` knows."""
+
+_BY_EXCEPTION: dict[type[Exception], _Reason] = {
+    mvcc.CompactedError: COMPACTED,
+    mvcc.FutureRevisionError: FUTURE_REVISION,
+    mvcc.KeyNotFoundError: KEY_NOT_FOUND,
+    mvcc.LeaseNotFoundError: LEASE_NOT_FOUND,
+    lease.LeaseNotFoundError: LEASE_NOT_FOUND,
+    lease.LeaseExistsError: LEASE_EXISTS,
+    lease.LeaseTTLTooLargeError: LEASE_TTL_TOO_LARGE,
+    NoSpaceError: NO_SPACE,
+    CorruptError: CORRUPT,
+    NoLeaderError: NO_LEADER,
+    RequestTimeoutError: TIMEOUT,
+    StoppedError: STOPPED,
+    TooManyRequestsError: TOO_MANY_REQUESTS,
+}
+
+
+def from_state(error: Exception) -> StatusError:
+    """The answer for an error of the state machine or the replica."""
+    reason = _BY_EXCEPTION.get(type(error))
+    return reason() if reason is not None else StatusError(Code.UNKNOWN, str(error))

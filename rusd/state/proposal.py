@@ -1,0 +1,108 @@
+"""What a normal log entry holds: one request, and who waits for its answer.
+
+An entry is a fixed head and the request's protobuf bytes::
+
+    kind (1)  member (8)  boot (4)  number (8)  term (8)  request (rest)
+
+``(member, boot, number)`` is the **request id**.  A waiting call is found by
+it and never by log index, so an entry that another leader, another member or
+an earlier life of this process wrote can't complete the wrong call.
+
+``term`` is 0 for what a client asked for.  What a leader decides by itself
+(expired leases, checkpoints, automatic compaction) carries the term it was
+decided in and is dropped if it is applied in a later one.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from typing import TYPE_CHECKING
+
+import attrs
+
+from etcdpb import rpc_pb2, rusd_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+_HEAD = struct.Struct("<BQIQQ")
+_TERM = struct.Struct("<Q")
+
+
+class Kind(enum.IntEnum):
+    """Which request an entry holds.  The numbers are on disk: never reuse one."""
+
+    PUT = 1
+    DELETE_RANGE = 2
+    TXN = 3
+    COMPACT = 4
+    LEASE_GRANT = 5
+    LEASE_REVOKE = 6
+    LEASE_CHECKPOINT = 7
+    ALARM = 8
+    CLUSTER_VERSION = 9
+    MEMBER_ATTRIBUTES = 10
+
+
+REQUEST_TYPES: dict[Kind, type[Message]] = {
+    Kind.PUT: rpc_pb2.PutRequest,
+    Kind.DELETE_RANGE: rpc_pb2.DeleteRangeRequest,
+    Kind.TXN: rpc_pb2.TxnRequest,
+    Kind.COMPACT: rpc_pb2.CompactionRequest,
+    Kind.LEASE_GRANT: rpc_pb2.LeaseGrantRequest,
+    Kind.LEASE_REVOKE: rpc_pb2.LeaseRevokeRequest,
+    Kind.LEASE_CHECKPOINT: rpc_pb2.LeaseCheckpointRequest,
+    Kind.ALARM: rpc_pb2.AlarmRequest,
+    Kind.CLUSTER_VERSION: rusd_pb2.ClusterVersion,
+    Kind.MEMBER_ATTRIBUTES: rusd_pb2.MemberAttributes,
+}
+
+
+@attrs.frozen
+class RequestId:
+    """Names one proposal of one life of one member."""
+
+    member: int
+    boot: int
+    number: int
+
+
+@attrs.frozen
+class Proposal:
+    """A decoded entry.  ``term`` is the term a leader decided it in, or 0."""
+
+    kind: Kind
+    request_id: RequestId
+    term: int
+    request: Message
+
+
+def encode(kind: int, member: int, boot: int, number: int, request: Message, *, term: int = 0) -> bytes:
+    """The entry's data for ``request``."""
+    return _HEAD.pack(kind, member, boot, number, term) + request.SerializeToString()
+
+
+def request_number(data: bytes, member: int, boot: int) -> int:
+    """The request id's number if this life of this member made the entry, else 0."""
+    _, from_member, from_boot, number, _ = _HEAD.unpack_from(data)
+    return number if from_member == member and from_boot == boot else 0
+
+
+def decided_term(data: bytes) -> int:
+    """The term a leader decided the entry in, or 0 for what a client asked for."""
+    return int(_TERM.unpack_from(data, _HEAD.size - _TERM.size)[0])
+
+
+def decode(data: bytes) -> Proposal:
+    """The proposal in an entry's data.
+
+    Raises :class:`ValueError` for bytes that :func:`encode` did not make; an
+    entry is checked before it is proposed, so that means a broken log.
+    """
+    if len(data) < _HEAD.size:
+        raise ValueError(f"log entry of {len(data)} bytes is shorter than its head")
+    kind_number, member, boot, number, term = _HEAD.unpack_from(data)
+    kind = Kind(kind_number)
+    request = REQUEST_TYPES[kind].FromString(data[_HEAD.size :])
+    return Proposal(kind, RequestId(member, boot, number), term, request)

@@ -1,0 +1,110 @@
+"""The whole replicated state as one header and a stream of chunks.
+
+A cut is made between two applies.  Everything but the keys' history is small
+and copied in one turn, into a ``SnapshotHeader``; the history up to that moment
+is taken out in slices while writes go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
+
+import attrs
+
+from etcdpb import rusd_pb2
+from rusd.lease import LeaseState
+from rusd.mvcc import Dump, Loader, SnapshotFormatError, Store
+from rusd.state.machine import StateMachine
+from rusd.state.members import Member
+
+if TYPE_CHECKING:
+    from etcdpb import rpc_pb2
+
+
+@attrs.frozen
+class Cut:
+    """The state between two entries.  Close ``dump`` when done with it."""
+
+    header: bytes
+    dump: Dump
+
+
+def cut(machine: StateMachine, index: int, term: int, voters: Iterable[int], learners: Iterable[int]) -> Cut:
+    """Copy the state as of the entry ``index`` of ``term``, which must be the last one applied."""
+    dump = machine.store.dump()
+    header = rusd_pb2.SnapshotHeader(
+        index=index,
+        term=term,
+        configuration=rusd_pb2.Configuration(voters=sorted(voters), learners=sorted(learners)),
+        cluster=_cluster_state(machine),
+        leases=[
+            rusd_pb2.Lease(id=lease.lease_id, ttl=lease.ttl, remaining_ttl=lease.remaining)
+            for lease in machine.leases.dump()
+        ],
+        current_revision=dump.current_revision,
+        compact_revision=dump.compact_revision,
+    )
+    return Cut(header.SerializeToString(deterministic=True), dump)
+
+
+def load(machine: StateMachine, header: bytes, chunks: Iterable[bytes]) -> None:
+    """Replace the state of ``machine`` by that of a snapshot.
+
+    Raises :class:`~rusd.mvcc.SnapshotFormatError` if the two don't belong together.
+    """
+    summary = rusd_pb2.SnapshotHeader.FromString(header)
+    loader = Loader()
+    for chunk in chunks:
+        loader.feed(chunk)
+    store = loader.finish()
+    if (store.current_revision, store.compact_revision) != (
+        summary.current_revision,
+        summary.compact_revision,
+    ):
+        raise SnapshotFormatError("header and history of the snapshot are of different revisions")
+    machine.store = store
+    machine.leases.load(LeaseState(lease.id, lease.ttl, lease.remaining_ttl) for lease in summary.leases)
+    _attach_leases(machine, store)
+    cluster = summary.cluster
+    machine.alarms.load((alarm.member_id, alarm.type) for alarm in cluster.alarms)
+    machine.members.load(map(_member, cluster.members), cluster.removed_ids)
+    machine.cluster_version = cluster.cluster_version
+
+
+def _cluster_state(machine: StateMachine) -> rusd_pb2.ClusterState:
+    return rusd_pb2.ClusterState(
+        members=[
+            rusd_pb2.Member(
+                id=member.id,
+                name=member.name,
+                peer_urls=member.peer_urls,
+                client_urls=member.client_urls,
+                is_learner=member.is_learner,
+            )
+            for member in machine.members.all()
+        ],
+        removed_ids=machine.members.removed(),
+        cluster_version=machine.cluster_version,
+        alarms=[
+            rusd_pb2.Alarm(member_id=member, type=cast("rpc_pb2.AlarmType", alarm))
+            for member, alarm in machine.alarms.active()
+        ],
+    )
+
+
+def _member(message: rusd_pb2.Member) -> Member:
+    return Member(
+        id=message.id,
+        peer_urls=tuple(message.peer_urls),
+        name=message.name,
+        client_urls=tuple(message.client_urls),
+        is_learner=message.is_learner,
+    )
+
+
+def _attach_leases(machine: StateMachine, store: Store) -> None:
+    """Attachments are not written down: every live key's record names its lease."""
+    for record in store.range(b"\0", b"\0").records:
+        if record.lease:
+            machine.leases.attach(record.key, record.lease)
