@@ -24,7 +24,8 @@ The rooms, from the outside in:
 
 from rusd.config import Config
 from rusd.environment import Environment, real_environment
-from rusd.server import Server, StartError, serve
+from rusd.listeners import StartError
+from rusd.server import Server, serve
 from rusd.version import RUSD_VERSION
 
 __version__ = RUSD_VERSION

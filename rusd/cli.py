@@ -23,9 +23,10 @@ import trio
 import rusd
 from rusd.config import Config, ExitRequest, UsageError, parse
 from rusd.environment import Environment, RealClock, StderrSink, real_environment
+from rusd.listeners import StartError
 from rusd.logs import Logger, make_logger
 from rusd.replica import WalFailedError
-from rusd.server import Server, StartError
+from rusd.server import Server
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SIGNAL_NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated"}

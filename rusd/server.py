@@ -24,11 +24,12 @@ import trio
 from etcdpb import rusd_pb2
 from rusd.autocompact import AutoCompactor, make_schedule
 from rusd.background import Compactor, LeaseKeeper
-from rusd.config import Config, UsageError, validate, with_ports
-from rusd.environment import Clock, Environment, Listener, real_environment
+from rusd.config import Config, UsageError, validate
+from rusd.environment import Clock, Environment, real_environment
 from rusd.gateway import Health, PeerRoutes, Routes
 from rusd.grpc import Registry
 from rusd.lease import Lessor, minimum_ttl
+from rusd.listeners import Listeners, StartError, address_of, bind
 from rusd.logs import Logger, make_logger
 from rusd.member import OpenMember, open_member
 from rusd.mvcc import Compaction, Record
@@ -44,14 +45,10 @@ from rusd.version import CLUSTER_VERSION, ETCD_VERSION
 from rusd.watch import WatchHub
 
 if TYPE_CHECKING:
-    from rusd.config import Url
+    pass
 
 REQUEST_BASE_TIMEOUT_SECONDS = 5.0
 """A proposal is given up after this and two election timeouts, as in etcd."""
-
-
-class StartError(Exception):
-    """The server could not start.  The text is one line that says why."""
 
 
 class Server:
@@ -110,7 +107,7 @@ async def serve(
         environment.log_sink, environment.clock, level=config.log_level, format=config.log_format
     )
     async with contextlib.AsyncExitStack() as stack:
-        listeners = await _bind(config, environment, log)
+        listeners = await bind(config, environment, log)
         stack.callback(listeners.close)
         config = listeners.config
         _log_start(config, log)
@@ -131,46 +128,6 @@ async def serve(
 
 
 # -- before anything runs -----------------------------------------------------------------
-
-
-@attrs.frozen
-class _Listeners:
-    """What is bound, and the configuration with the real ports in it."""
-
-    config: Config
-    client: Sequence[Listener]
-    peer: Sequence[Listener]
-
-    def close(self) -> None:
-        for listener in (*self.client, *self.peer):
-            listener.close()
-
-
-async def _bind(config: Config, environment: Environment, log: Logger) -> _Listeners:
-    """Bind all addresses first: a port that is taken must leave no trace on disk."""
-    bound: dict[str, list[Listener]] = {"peer": [], "client": []}
-    try:
-        for kind, urls in (("peer", config.listen_peer_urls), ("client", config.listen_client_urls)):
-            log.info(f"configuring {kind} listeners", **{f"listen_{kind}_urls": [str(url) for url in urls]})
-            for url in urls:
-                bound[kind].append(await _listen(url, environment))
-    except BaseException:
-        _Listeners(config, bound["client"], bound["peer"]).close()
-        raise
-    config = with_ports(
-        config,
-        client_ports=[listener.address[1] for listener in bound["client"]],
-        peer_ports=[listener.address[1] for listener in bound["peer"]],
-    )
-    return _Listeners(config, bound["client"], bound["peer"])
-
-
-async def _listen(url: Url, environment: Environment) -> Listener:
-    try:
-        return await environment.transport.listen(url.host, url.port)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise StartError(f"listen tcp {url.authority}: bind: {reason}") from error
 
 
 def _open(config: Config, environment: Environment, observer: Observer, log: Logger) -> OpenMember:
@@ -359,14 +316,15 @@ class _Parts:
             id=member.member_id, name=config.name, client_urls=self.handle.client_urls
         )
         await self.replica.propose_and_wait(Kind.MEMBER_ATTRIBUTES, attributes)
+        urls = " ".join(self.handle.client_urls)
         self._log.info(
             "published local member to cluster through raft",
             local_member_id=f"{member.member_id:x}",
-            local_member_attributes=f"{{Name:{config.name} ClientURLs:[{' '.join(self.handle.client_urls)}]}}",
+            local_member_attributes=f"{{Name:{config.name} ClientURLs:[{urls}]}}",
             cluster_id=f"{member.cluster_id:x}",
         )
 
-    async def listen(self, nursery: trio.Nursery, listeners: _Listeners) -> None:
+    async def listen(self, nursery: trio.Nursery, listeners: Listeners) -> None:
         """Serve peers and clients."""
         config, log = self._config, self._log
         registry = Registry()
@@ -381,7 +339,7 @@ class _Parts:
             server = NetServer(None, peer_routes, environment, log, limits, flusher)
             self._servers.append(server)
             await nursery.start(server.serve, listener)
-            log.info("serving peer traffic", address=_address(listener))
+            log.info("serving peer traffic", address=address_of(listener))
         log.info(
             "now serving peer/client/metrics",
             local_member_id=f"{self._member.member_id:x}",
@@ -398,7 +356,7 @@ class _Parts:
             log.info(
                 "serving client traffic insecurely; this is strongly discouraged!",
                 traffic="grpc+http",
-                address=_address(listener),
+                address=address_of(listener),
             )
 
     def _after_apply(self) -> None:
@@ -410,8 +368,3 @@ class _Parts:
     def _cut(self, index: int, term: int) -> state_snapshot.Cut:
         configuration = self.core.node.configuration_at(index)
         return state_snapshot.cut(self._machine, index, term, configuration.voters, configuration.learners)
-
-
-def _address(listener: Listener) -> str:
-    host, port = listener.address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -249,7 +249,7 @@ class Connection(ControlFrames):
         try:
             announced = check_request(headers)
             if end and announced > 0:
-                raise MalformedMessageError("content-length without content")  # noqa: TRY301
+                raise MalformedMessageError("content-length without content")
         except MalformedMessageError:
             self._refuse(stream_id, ErrorCode.PROTOCOL_ERROR)
             return
@@ -283,7 +283,7 @@ class Connection(ControlFrames):
             return
         try:
             if decoder.unsound:
-                raise MalformedMessageError("malformed field")  # noqa: TRY301
+                raise MalformedMessageError("malformed field")
             self._check_more_headers(stream, headers, end)
         except MalformedMessageError:
             self._stream_error(stream, ErrorCode.PROTOCOL_ERROR)

@@ -58,7 +58,8 @@ class Snapshotter:
     """Takes snapshots of one replica.
 
     ``cut(index, term)`` copies the state as it is now; ``state_bytes()`` tells its size.
-    ``last_index`` is that of the snapshot the process started from, ``log_bytes`` the size of the log after it.
+    ``last_index`` is that of the snapshot the process started from, ``log_bytes`` the size of
+    the log after it.
     """
 
     def __init__(

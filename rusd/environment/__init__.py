@@ -1,0 +1,101 @@
+"""The seam between rusd and the outside world.
+
+Everything that touches clock, disk, network or chance comes in through an
+:class:`Environment`, so that a test can own it.  Here are the contracts and the
+real implementations (:func:`real_environment`); the fakes live in
+:mod:`rusd.testing`.
+
+Nothing else in rusd may call ``time``, ``random``, ``socket`` or ``open``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+
+from rusd.environment.clock import Clock, RealClock
+from rusd.environment.disk import Disk, DiskFile, RealDisk, RealFile
+from rusd.environment.network import (
+    Channel,
+    Listener,
+    SocketChannel,
+    SocketListener,
+    SocketTransport,
+    Transport,
+)
+
+__all__ = [
+    "Channel",
+    "Clock",
+    "Disk",
+    "DiskFile",
+    "Environment",
+    "Hooks",
+    "Listener",
+    "LogSink",
+    "RealClock",
+    "RealDisk",
+    "RealFile",
+    "SocketChannel",
+    "SocketListener",
+    "SocketTransport",
+    "StderrSink",
+    "Transport",
+    "real_environment",
+]
+
+
+class LogSink(Protocol):
+    """Where finished log lines go."""
+
+    def write(self, line: str) -> None:
+        """Take one line, without its line feed.  Must not raise and must not wait for long."""
+
+
+class StderrSink:
+    """Log lines on standard error, one write each."""
+
+    def write(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # a closed stderr must not stop the server
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+
+class Hooks:
+    """Points at which a test may step in.  These do nothing; override what you need."""
+
+    async def before_apply(self, first_index: int, last_index: int) -> None:
+        """Runs before committed entries ``first_index`` to ``last_index`` are applied."""
+
+    def before_sync(self, batch_number: int) -> None:
+        """Runs before WAL batch ``batch_number`` is synced; an :class:`OSError` fails the sync."""
+
+
+@attrs.frozen
+class Environment:
+    """The outside world of one server."""
+
+    clock: Clock
+    disk: Disk
+    transport: Transport
+    random: random.Random
+    log_sink: LogSink
+    hooks: Hooks = attrs.field(factory=Hooks)
+    arguments: Sequence[str] = ()
+
+
+def real_environment(*, fsync: bool = True) -> Environment:
+    """The environment of a real process: machine clock, files, sockets, kernel randomness."""
+    return Environment(
+        clock=RealClock(),
+        disk=RealDisk(fsync=fsync),
+        transport=SocketTransport(),
+        random=random.SystemRandom(),
+        log_sink=StderrSink(),
+        arguments=tuple(sys.argv),
+    )

@@ -1,0 +1,171 @@
+"""Byte streams: four methods that every connection is used through, and what makes connections."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Protocol
+
+import trio
+
+
+class Channel(Protocol):
+    """A connected byte stream with one owner.
+
+    The two ``try_`` methods never wait; the two ``wait_`` methods never move a
+    byte.  All raise :class:`OSError` once the connection is broken.
+    """
+
+    @property
+    def peer(self) -> str:
+        """The other end as ``host:port``, for log lines and access control."""
+
+    def try_receive(self, limit: int) -> bytes | None:
+        """Up to ``limit`` bytes; ``b""`` at the end of the stream; ``None`` if none are there."""
+
+    def try_send(self, data: bytes) -> int:
+        """How many leading bytes of ``data`` were taken; 0 if the buffer is full."""
+
+    async def wait_readable(self) -> None:
+        """Return when :meth:`try_receive` is worth a try."""
+
+    async def wait_writable(self) -> None:
+        """Return when :meth:`try_send` is worth a try."""
+
+    def close(self) -> None:
+        """Close both directions; waiting tasks get :class:`trio.ClosedResourceError`."""
+
+
+class Listener(Protocol):
+    """A bound and listening address."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and the real port, also where port 0 was asked for."""
+
+    async def accept(self) -> Channel:
+        """The next connection.  Raises :class:`OSError` when the system has no room for it."""
+
+    def close(self) -> None:
+        """Stop listening; a waiting :meth:`accept` gets :class:`trio.ClosedResourceError`."""
+
+
+class Transport(Protocol):
+    """Makes listeners and connections."""
+
+    async def listen(self, host: str, port: int) -> Listener:
+        """Bind ``host:port``; port 0 takes any free one.  Raises :class:`OSError`."""
+
+    async def connect(self, host: str, port: int) -> Channel:
+        """Connect to ``host:port``.  Raises :class:`OSError`."""
+
+
+class SocketChannel:
+    """A connected, non-blocking TCP socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):  # not a TCP socket
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = sock
+        try:
+            name = sock.getpeername()
+        except OSError:  # gone before we looked; the first read says so
+            name = ("", 0)
+        self._peer = _join_address(name)
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+    def try_receive(self, limit: int) -> bytes | None:
+        try:
+            return self._socket.recv(limit)
+        except (BlockingIOError, InterruptedError):
+            return None
+
+    def try_send(self, data: bytes) -> int:
+        try:
+            return self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+    async def wait_readable(self) -> None:
+        await trio.lowlevel.wait_readable(self._socket)
+
+    async def wait_writable(self) -> None:
+        await trio.lowlevel.wait_writable(self._socket)
+
+    def close(self) -> None:
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+
+class SocketListener:
+    """A listening TCP socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        name = sock.getsockname()
+        self._address = (str(name[0]), int(name[1]))
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self._address
+
+    async def accept(self) -> SocketChannel:
+        while True:
+            try:
+                sock, _ = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                await trio.lowlevel.wait_readable(self._socket)
+            else:
+                return SocketChannel(sock)
+
+    def close(self) -> None:
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+
+class SocketTransport:
+    """TCP over the operating system's sockets."""
+
+    def __init__(self, *, reuse_port: bool = False, backlog: int = 1024) -> None:
+        self._reuse_port = reuse_port
+        self._backlog = backlog
+
+    async def listen(self, host: str, port: int) -> SocketListener:
+        infos = await trio.socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        # "localhost" may give both ::1 and 127.0.0.1; etcd's listeners take IPv4 where there is one.
+        infos.sort(key=lambda info: info[0] != socket.AF_INET)
+        family, kind, protocol, _, address = infos[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self._reuse_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.bind(address)
+            sock.listen(self._backlog)
+        except BaseException:
+            sock.close()
+            raise
+        return SocketListener(sock)
+
+    async def connect(self, host: str, port: int) -> SocketChannel:
+        stream = await trio.open_tcp_stream(host, port)
+        # Trio's wrapper has done its work (happy eyeballs); we keep the bare socket.
+        fd = stream.socket.detach()
+        return SocketChannel(socket.socket(fileno=fd))
+
+
+def _join_address(name: object) -> str:
+    """``host:port``, IPv6 hosts in brackets, as Go prints addresses."""
+    if not isinstance(name, tuple):
+        return str(name)
+    host, port = name[0], name[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
