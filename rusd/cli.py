@@ -102,8 +102,10 @@ def _announce(config: Config, server: Server, log: Logger) -> None:
     if config.ready_file:
         text = json.dumps(
             {
-                "client_urls": list(server.client_urls),
-                "peer_urls": list(server.peer_urls),
+                "client_urls": server.client_urls,
+                "peer_urls": server.peer_urls,
+                "advertise_client_urls": server.advertised_client_urls,
+                "initial_advertise_peer_urls": server.advertised_peer_urls,
                 "member_id": f"{server.member_id:x}",
                 "cluster_id": f"{server.cluster_id:x}",
                 "pid": os.getpid(),

@@ -12,12 +12,15 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import attrs
+from google.protobuf.message import DecodeError
 
 from etcdpb import rusd_pb2
 from rusd.config import check_bootstrap, parse_initial_cluster
+from rusd.mvcc import SnapshotFormatError
 from rusd.raft import Configuration, Log, Node, bootstrap
 from rusd.state import StateMachine, cluster_id, member_id
 from rusd.state import snapshot as state_snapshot
+from rusd.storage import StorageError
 from rusd.storage.datadir import DataDir
 
 if TYPE_CHECKING:
@@ -114,7 +117,10 @@ def _start(
         index, term = recovered.marker.index, recovered.marker.term
         configuration = recovered.marker.configuration
         with contextlib.closing(data_dir.read_snapshot(opened.snapshot)) as reader:
-            state_snapshot.load(machine, reader.header, reader.chunks())
+            try:
+                state_snapshot.load(machine, reader.header, reader.chunks())
+            except (SnapshotFormatError, DecodeError) as error:  # whole, and yet not what we write
+                raise StorageError(f"{reader.path}: {error}") from error
     node = Node(
         identity.member_id,
         Log(recovered.entries, base_index=index, base_term=term),

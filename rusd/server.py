@@ -54,7 +54,8 @@ REQUEST_BASE_TIMEOUT_SECONDS = 5.0
 class Server:
     """A running server, as :func:`serve` hands it out.
 
-    ``client_urls`` and ``peer_urls`` are those it tells others, with real ports.
+    ``client_urls`` and ``peer_urls`` are where it listens, with real ports;
+    ``advertised_client_urls`` and ``advertised_peer_urls`` are what it tells others.
     ``request_timeout`` is how long it works on one request, in seconds.
     """
 
@@ -64,8 +65,10 @@ class Server:
         self.name = config.name
         self.member_id = member.member_id
         self.cluster_id = member.cluster_id
-        self.client_urls = [str(url) for url in config.advertise_client_urls]
-        self.peer_urls = [str(url) for url in config.initial_advertise_peer_urls]
+        self.client_urls = [str(url) for url in config.listen_client_urls]
+        self.peer_urls = [str(url) for url in config.listen_peer_urls]
+        self.advertised_client_urls = [str(url) for url in config.advertise_client_urls]
+        self.advertised_peer_urls = [str(url) for url in config.initial_advertise_peer_urls]
         self.request_timeout = REQUEST_BASE_TIMEOUT_SECONDS + 2 * config.election_timeout / 1000
         self._clock = clock
         self._servers = servers
@@ -313,10 +316,10 @@ class _Parts:
             version = rusd_pb2.ClusterVersion(version=CLUSTER_VERSION)
             await self.replica.propose_and_wait(Kind.CLUSTER_VERSION, version, term=self.replica.term)
         attributes = rusd_pb2.MemberAttributes(
-            id=member.member_id, name=config.name, client_urls=self.handle.client_urls
+            id=member.member_id, name=config.name, client_urls=self.handle.advertised_client_urls
         )
         await self.replica.propose_and_wait(Kind.MEMBER_ATTRIBUTES, attributes)
-        urls = " ".join(self.handle.client_urls)
+        urls = " ".join(self.handle.advertised_client_urls)
         self._log.info(
             "published local member to cluster through raft",
             local_member_id=f"{member.member_id:x}",
@@ -343,10 +346,10 @@ class _Parts:
         log.info(
             "now serving peer/client/metrics",
             local_member_id=f"{self._member.member_id:x}",
-            initial_advertise_peer_urls=list(self.handle.peer_urls),
-            listen_peer_urls=[str(url) for url in config.listen_peer_urls],
-            advertise_client_urls=list(self.handle.client_urls),
-            listen_client_urls=[str(url) for url in config.listen_client_urls],
+            initial_advertise_peer_urls=self.handle.advertised_peer_urls,
+            listen_peer_urls=self.handle.peer_urls,
+            advertise_client_urls=self.handle.advertised_client_urls,
+            listen_client_urls=self.handle.client_urls,
         )
         for listener in listeners.client:
             server = NetServer(registry, routes, environment, log, limits, flusher)

@@ -12,6 +12,7 @@ from rusd.grpc import Code, Pending, StatusError
 from rusd.replica import ReplicaError
 from rusd.services import errors
 from rusd.state import NOSPACE, Kind
+from rusd.wire import varint
 
 if TYPE_CHECKING:
     import random
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from rusd.services.quota import Quota
     from rusd.state import StateMachine
     from rusd.watch import WatchHub
+
+
+_MOST_ENVELOPE_BYTES = 32
 
 
 @attrs.frozen
@@ -56,7 +60,8 @@ class Context:
 
         Raises :class:`~rusd.grpc.StatusError` if it can't be proposed.
         """
-        if request.ByteSize() > self.limits.max_request_bytes:
+        size = request.ByteSize()
+        if size + _MOST_ENVELOPE_BYTES > self.limits.max_request_bytes and self._is_too_large(size):
             raise errors.REQUEST_TOO_LARGE()
         pending = Pending()
 
@@ -68,6 +73,16 @@ class Context:
         except ReplicaError as error:
             raise errors.from_state(error) from error
         return pending
+
+    def _is_too_large(self, size: int) -> bool:
+        """Whether a request of ``size`` bytes is over the limit, which in etcd holds for its log entry.
+
+        Around the request there stand a header with a request id, which begins with the low
+        16 bits of the member's id, and the request's own tag and length.
+        """
+        request_id = varint((self.header.member_id & 0xFFFF) << 48 | 1)
+        envelope = 4 + len(request_id) + 1 + len(varint(size))
+        return size + envelope > self.limits.max_request_bytes
 
     def check_quota(self, cost: int) -> Pending | None:
         """None if ``cost`` more bytes fit; else the refusal, which comes once the alarm is raised.

@@ -1,0 +1,272 @@
+"""The core of a replica: who is answered, when, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from etcdpb import rpc_pb2
+from rusd.mvcc import CompactedError
+from rusd.replica import (
+    NoLeaderError,
+    RequestTimeoutError,
+    StoppedError,
+    SupersededError,
+    TooManyRequestsError,
+)
+from rusd.replica.core import MAX_UNAPPLIED_ENTRIES
+from rusd.state import Kind, proposal
+
+Make = Callable[..., Any]
+
+
+def test_a_caller_is_answered_when_its_entry_is_applied_and_not_before(make: Make) -> None:
+    replica = make().lead()
+    caller = replica.put(b"k")
+    ready = replica.core.ready()
+    assert ready.must_sync
+    assert replica.core.ready() is None or not replica.core.has_work
+    assert caller.outcome is None  # written perhaps, but not durable
+    replica.core.persisted(ready)
+    replica.persist()
+    assert caller.outcome is None  # durable and committed, but not applied
+    replica.core.apply(10)
+    assert caller.outcome == (b"k", None)
+
+
+def test_callers_are_answered_in_log_order(make: Make) -> None:
+    replica = make().lead()
+    callers = [replica.put(b"%d" % number) for number in range(10)]
+    replica.persist()
+    assert replica.core.apply(4) == 4
+    assert [caller.outcome is not None for caller in callers] == [True] * 4 + [False] * 6
+    assert replica.core.unapplied == 6
+    replica.run()
+    assert replica.machine.applied == [b"%d" % number for number in range(10)]
+
+
+def test_what_the_state_refuses_is_told_and_the_log_goes_on(make: Make) -> None:
+    replica = make().lead()
+    refused, fine = replica.put(b"refuse"), replica.put(b"k")
+    replica.run()
+    assert isinstance(refused.error, CompactedError)
+    assert fine.outcome == (b"k", None)
+
+
+def test_a_bug_in_the_state_machine_comes_through(make: Make) -> None:
+    replica = make().lead()
+    replica.put(b"bug")
+    with pytest.raises(KeyError):
+        replica.run()
+
+
+def test_entries_of_another_boot_are_applied_and_complete_no_call(make: Make) -> None:
+    """A restarted process counts from 1 again; its log still has the numbers of the life before."""
+    first = make(boot=1).lead()
+    for number in range(5):
+        first.put(b"old %d" % number)
+    first.run()
+    log = first.node.log.slice(1, first.node.last_index)
+
+    second = make(boot=2, entries=log)
+    second.node.campaign()
+    second.persist()
+    callers = [second.put(b"new %d" % number) for number in range(5)]
+    second.run()
+    assert second.machine.applied == [b"%s %d" % (w, n) for w in (b"old", b"new") for n in range(5)]
+    assert [caller.outcome for caller in callers] == [(b"new %d" % number, None) for number in range(5)]
+
+
+def test_entries_of_another_member_complete_no_call(make: Make, entry: Any) -> None:
+    replica = make().lead()
+    caller = replica.put(b"mine")
+    foreign = proposal.encode(Kind.PUT, 99, 1, 1, rpc_pb2.PutRequest(key=b"theirs"))
+    assert proposal.request_number(foreign, 7, 1) == 0
+    replica.node.propose(foreign)
+    replica.run()
+    assert caller.outcome == (b"mine", None)
+    assert replica.machine.applied == [b"mine", b"theirs"]
+
+
+def test_what_a_leader_decided_in_an_earlier_term_is_dropped(make: Make) -> None:
+    replica = make().lead()
+    term = replica.node.term
+    current, late = replica.put(b"current", term=term), replica.put(b"late", term=term - 1)
+    replica.run()
+    assert current.outcome == (b"current", None)
+    assert isinstance(late.error, SupersededError)
+    assert replica.machine.applied == [b"current"]
+
+
+def test_a_superseded_entry_is_dropped_on_replay_too(make: Make) -> None:
+    first = make(boot=1).lead()
+    first.put(b"late", term=first.node.term + 5)
+    first.put(b"k")
+    first.run()
+    second = make(boot=2, entries=first.node.log.slice(1, first.node.last_index)).lead()
+    assert second.machine.applied == [b"k"]
+
+
+def test_configuration_entries_reach_the_machine_with_what_is_beside_them(make: Make) -> None:
+    assert make().lead().machine.configurations == [b"member 7"]
+
+
+# -- reads ---------------------------------------------------------------------------------------
+
+
+def test_a_read_of_what_is_applied_needs_no_wait(make: Make) -> None:
+    replica = make().lead()
+    assert replica.read() is None
+    replica.put(b"k")
+    replica.run()
+    assert replica.read() is None
+
+
+def test_a_read_waits_for_what_was_committed_before_it(make: Make) -> None:
+    replica = make().lead()
+    replica.put(b"a")
+    replica.persist()
+    caller = replica.read()
+    assert caller is not None
+    replica.persist()
+    replica.core.apply(0)
+    assert caller.outcome is None
+    replica.core.apply(10)
+    assert caller.outcome == (None, None)
+
+
+def test_a_read_does_not_wait_for_what_is_committed_after_it(make: Make) -> None:
+    replica = make().lead()
+    for number in range(3):
+        replica.put(b"%d" % number)
+    replica.persist()
+    caller = replica.read()
+    replica.persist()
+    for number in range(3):
+        replica.put(b"later %d" % number)
+    replica.persist()
+    replica.core.apply(3)
+    assert caller.outcome == (None, None)
+    assert replica.core.unapplied == 3
+
+
+def test_a_read_before_the_first_entry_of_the_term_waits_for_it(make: Make) -> None:
+    replica = make()
+    replica.node.campaign()
+    while replica.node.leader_id == 0:
+        ready = replica.core.ready()
+        if ready.must_sync:
+            replica.core.persisted(ready)
+    caller = replica.read()
+    assert caller is not None
+    replica.run()
+    assert caller.outcome == (None, None)
+
+
+def test_reads_and_proposals_without_a_leader_are_refused(make: Make) -> None:
+    replica = make()
+    with pytest.raises(NoLeaderError):
+        replica.put(b"k")
+    with pytest.raises(NoLeaderError):
+        replica.read()
+    replica.core.fail_all(StoppedError())  # nobody is left waiting
+
+
+def test_without_a_quorum_nothing_is_confirmed(make: Make) -> None:
+    replica = make(voters=(7, 8, 9))
+    replica.node.campaign()
+    replica.persist()
+    with pytest.raises(NoLeaderError):
+        replica.put(b"k")
+
+
+# -- bounds ------------------------------------------------------------------------------------------
+
+
+def test_a_caller_that_waits_too_long_is_given_up_and_its_write_may_still_happen(make: Make) -> None:
+    replica = make().lead()
+    old = replica.put(b"old")
+    replica.tick(4.0)
+    young = replica.put(b"young")
+    replica.tick(2.9)
+    assert (old.outcome, young.outcome) == (None, None)
+    replica.tick(0.2)
+    assert isinstance(old.error, RequestTimeoutError)
+    assert young.outcome is None
+    replica.run()
+    assert replica.machine.applied == [b"old", b"young"]
+    assert young.outcome == (b"young", None)
+
+
+def test_a_read_that_waits_too_long_is_given_up(make: Make) -> None:
+    replica = make().lead()
+    replica.put(b"k")
+    replica.persist()
+    confirmed = replica.read()
+    replica.persist()
+    replica.tick(0.1)
+    unconfirmed = replica.read()
+    replica.tick(0.1)
+    replica.tick(6.9)
+    assert isinstance(confirmed.error, RequestTimeoutError)
+    assert unconfirmed.outcome is None
+    replica.tick(0.2)
+    assert isinstance(unconfirmed.error, RequestTimeoutError)
+    replica.run()  # neither is told again
+    last = replica.read()
+    assert last is None
+
+
+def test_reads_that_are_answered_leave_nothing_behind(make: Make) -> None:
+    replica = make().lead()
+    for _ in range(50):
+        replica.put(b"k")
+        replica.persist()
+        replica.read()
+        replica.tick(0.1)
+        replica.run()
+    replica.tick(0.1)
+    core = replica.core
+    assert not (core._reads or core._reads_at or core._read_marks or core._waiting)
+
+
+def test_too_much_that_is_committed_and_not_applied_is_refused(make: Make) -> None:
+    replica = make().lead()
+    for _ in range(MAX_UNAPPLIED_ENTRIES):
+        replica.put(b"k")
+    replica.persist()
+    replica.put(b"k")
+    replica.persist()
+    with pytest.raises(TooManyRequestsError):
+        replica.put(b"k")
+    replica.run()
+    replica.put(b"k")
+
+
+def test_too_much_that_is_not_committed_is_refused(make: Make) -> None:
+    replica = make().lead()
+    with pytest.raises(TooManyRequestsError):  # noqa: PT012
+        for _ in range(100):
+            replica.put(bytes(1 << 20))
+    replica.run()
+    replica.put(b"k")
+
+
+def test_everybody_is_told_when_the_server_stops(make: Make) -> None:
+    replica = make().lead()
+    replica.put(b"a")
+    replica.persist()
+    confirmed = replica.read()
+    replica.persist()
+    waiting = [replica.put(b"b"), replica.read(), confirmed]
+    replica.core.fail_all(StoppedError())
+    assert all(isinstance(caller.error, StoppedError) for caller in waiting)
+    replica.run()  # and what is applied later answers nobody
+
+
+def test_a_core_with_nothing_to_apply_has_no_work(make: Make) -> None:
+    replica = make().lead()
+    assert not replica.core.has_work
+    assert replica.core.ready() is None

@@ -1,0 +1,314 @@
+"""The Watch service: what reaches a client, when, and what its requests do to others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from etcdpb import kv_pb2, rpc_pb2
+from etcdpb.rpc_pb2 import (
+    CompactionRequest,
+    RequestOp,
+    TxnRequest,
+    WatchCancelRequest,
+    WatchCreateRequest,
+    WatchProgressRequest,
+    WatchRequest,
+)
+from tests.support.inprocess import Stream, running
+
+INTERVAL = 600.0
+ALL = b"\0"
+
+
+def create(key: bytes = b"k", range_end: bytes = b"", **fields: Any) -> WatchRequest:
+    return WatchRequest(create_request=WatchCreateRequest(key=key, range_end=range_end, **fields))
+
+
+def cancel(watch_id: int) -> WatchRequest:
+    return WatchRequest(cancel_request=WatchCancelRequest(watch_id=watch_id))
+
+
+PROGRESS = WatchRequest(progress_request=WatchProgressRequest())
+
+
+async def watch(stream: Stream, *arguments: Any, **fields: Any) -> rpc_pb2.WatchResponse:
+    """Create a watch and return the answer to that."""
+    await stream.send(create(*arguments, **fields))
+    answer: rpc_pb2.WatchResponse = await stream.receive()
+    assert answer.created
+    return answer
+
+
+async def values(stream: Stream, count: int) -> list[bytes]:
+    """The values of the next ``count`` events."""
+    found: list[bytes] = []
+    while len(found) < count:
+        found += [event.kv.value for event in (await stream.receive()).events]
+    return found
+
+
+async def test_events_come_with_the_revision_that_made_them() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        answer = await watch(stream, prev_kv=True)
+        assert (answer.watch_id, answer.header.revision) == (0, 1)
+        await etcd.put(b"k", b"1")
+        await etcd.put(b"other", b"x")
+        await etcd.put(b"k", b"2")
+        await etcd.delete(b"k")
+        first, second, third = [await stream.receive() for _ in range(3)]
+        assert [response.header.revision for response in (first, second, third)] == [2, 4, 5]
+        assert first.header.member_id == etcd.server.member_id
+        assert not first.events[0].HasField("prev_kv")
+        assert second.events[0].prev_kv.value == b"1"
+        deleted = third.events[0]
+        assert deleted.type == kv_pb2.Event.DELETE
+        assert (deleted.kv.key, deleted.kv.mod_revision, deleted.kv.version) == (b"k", 5, 0)
+        assert deleted.prev_kv.value == b"2"
+
+
+async def test_events_leave_with_the_answer_that_caused_them() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        await watch(stream)
+        await etcd.put(b"k", b"v")
+        assert not await stream.is_silent()
+
+
+async def test_a_watch_replays_history_and_goes_on_live() -> None:
+    async with running() as etcd:
+        for number in range(1500):
+            await etcd.put(b"k", b"%d" % number)
+        async with etcd.open("Watch/Watch") as stream:
+            await watch(stream, start_revision=2)
+            await etcd.put(b"k", b"1500")
+            assert await values(stream, 1501) == [b"%d" % number for number in range(1501)]
+
+
+async def test_a_watch_of_the_future_waits_for_it() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        await watch(stream, start_revision=4)
+        await etcd.put(b"k", b"2")
+        await etcd.put(b"k", b"3")
+        assert await stream.is_silent()
+        await etcd.put(b"k", b"4")
+        assert await values(stream, 1) == [b"4"]
+
+
+async def test_a_transaction_is_one_response() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        await watch(stream, ALL, ALL)
+        puts = [RequestOp(request_put=rpc_pb2.PutRequest(key=b"k%d" % number)) for number in range(5)]
+        await etcd.call("KV/Txn", TxnRequest(success=puts))
+        response = await stream.receive()
+        assert [event.kv.key for event in response.events] == [b"k%d" % number for number in range(5)]
+        assert {event.kv.mod_revision for event in response.events} == {2}
+
+
+async def test_many_watches_share_a_stream_and_filters_are_theirs() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        ids = {}
+        for name, filters in (("all", []), ("puts", [1]), ("deletes", [0]), ("odd", [7])):
+            ids[(await watch(stream, filters=filters)).watch_id] = name
+        await etcd.put(b"k")
+        await etcd.delete(b"k")
+        seen = []
+        for _ in range(6):
+            response = await stream.receive()
+            seen.append((ids[response.watch_id], response.events[0].type))
+        assert sorted(seen) == [("all", 0), ("all", 1), ("deletes", 1), ("odd", 0), ("odd", 1), ("puts", 0)]
+        assert await stream.is_silent()
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"start_revision": -1}, "etcdserver: mvcc: required revision has been compacted"),
+        ({"range_end": b"a"}, "mvcc: watcher range is empty"),
+        ({"watch_id": 5}, "mvcc: duplicate watch ID provided on the WatchStream"),
+    ],
+)
+async def test_a_watch_that_is_refused_leaves_the_stream_open(fields: dict[str, Any], reason: str) -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        assert (await watch(stream, watch_id=5)).watch_id == 5
+        refused = await watch(stream, **fields)
+        assert (refused.canceled, refused.watch_id, refused.cancel_reason) == (True, -1, reason)
+        await etcd.put(b"k", b"v")
+        assert await values(stream, 1) == [b"v"]
+
+
+async def test_a_cancelled_watch_says_so_and_is_silent() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        await watch(stream)
+        await watch(stream, b"other")
+        await stream.send(cancel(0))
+        answer = await stream.receive()
+        assert (answer.canceled, answer.watch_id, answer.cancel_reason) == (True, 0, "")
+        await stream.send(cancel(0))  # no more
+        await etcd.put(b"k")
+        await etcd.put(b"other", b"v")
+        assert await values(stream, 1) == [b"v"]
+
+
+async def test_a_compaction_ends_watches_of_older_history_and_no_others() -> None:
+    async with running() as etcd:
+        for _ in range(9):
+            await etcd.put(b"k")
+        await etcd.call("KV/Compact", CompactionRequest(revision=8))
+        async with etcd.open("Watch/Watch") as stream:
+            assert not (await watch(stream, start_revision=3)).canceled
+            answer = await stream.receive()
+            assert (answer.canceled, answer.compact_revision, answer.watch_id) == (True, 8, 0)
+            assert (answer.header.revision, answer.cancel_reason) == (0, "")
+            await watch(stream, start_revision=8)
+            assert len((await stream.receive()).events) == 3
+
+
+async def test_an_oversized_response_is_split_if_the_client_asked_for_that() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        await watch(stream, ALL, ALL, fragment=True, prev_kv=True)
+        await watch(stream, ALL, ALL, prev_kv=True)
+        for version in range(2):
+            puts = [
+                RequestOp(request_put=rpc_pb2.PutRequest(key=b"%d" % number, value=b"%d" % version * 350_000))
+                for number in range(4)
+            ]
+            await etcd.call("KV/Txn", TxnRequest(success=puts))
+        parts: dict[int, list[tuple[int, bool]]] = {0: [], 1: []}
+        while sum(count for kind in parts.values() for count, _ in kind) < 16:
+            response = await stream.receive()
+            parts[response.watch_id].append((len(response.events), response.fragment))
+        assert parts[1] == [(4, False), (4, False)]
+        assert parts[0][0] == (4, False)
+        assert [fragment for _, fragment in parts[0][1:]] == [True] * (len(parts[0]) - 2) + [False]
+        assert len(parts[0]) > 2
+
+
+# -- progress ---------------------------------------------------------------------------------
+
+
+async def test_progress_on_request_is_one_answer_for_the_stream() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        await stream.send(PROGRESS)  # no watch yet: no answer
+        await watch(stream)
+        await watch(stream, b"other")
+        await etcd.put(b"unseen")
+        await stream.send(PROGRESS)
+        answer = await stream.receive()
+        assert (answer.watch_id, answer.header.revision, len(answer.events)) == (-1, 2, 0)
+        assert await stream.is_silent()
+
+
+async def test_progress_on_request_comes_after_the_events_it_speaks_of() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        await watch(stream)
+        async with trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(etcd.put, b"k", b"%d" % number)
+            nursery.start_soon(stream.send, PROGRESS)
+        last = 1
+        while (response := await stream.receive()).events:
+            last = response.header.revision
+        assert response.header.revision == last
+
+
+async def test_an_idle_watch_is_told_now_and_then_how_far_it_is() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        await watch(stream, progress_notify=True)
+        await watch(stream, b"silent")
+        await etcd.put(b"other")
+        await etcd.pass_time(INTERVAL * 0.99)
+        assert await stream.is_silent()
+        await etcd.pass_time(INTERVAL * 0.12)  # with the jitter
+        answer = await stream.receive()
+        assert (answer.watch_id, answer.header.revision, len(answer.events)) == (0, 2, 0)
+        await etcd.pass_time(INTERVAL * 1.11)
+        assert (await stream.receive()).watch_id == 0
+        assert await stream.is_silent()
+
+
+async def test_a_busy_watch_is_left_out_once() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        await watch(stream, progress_notify=True)
+        await etcd.put(b"k")
+        await stream.receive()
+        await etcd.pass_time(INTERVAL * 1.11)
+        assert await stream.is_silent()
+        await etcd.pass_time(INTERVAL * 1.11)
+        assert not (await stream.receive()).events
+
+
+async def test_a_stream_that_opens_later_has_an_interval_of_its_own() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as first:
+        await watch(first, progress_notify=True)
+        await etcd.pass_time(INTERVAL * 0.5)
+        async with etcd.open("Watch/Watch") as second:
+            await watch(second, progress_notify=True)
+            await etcd.pass_time(INTERVAL * 0.61)
+            assert not (await first.receive()).events
+            assert await second.is_silent()
+            await etcd.pass_time(INTERVAL * 0.5)
+            assert not (await second.receive()).events
+
+
+async def test_the_interval_is_the_flags() -> None:
+    async with running(watch_progress_notify_interval=1.0) as etcd, etcd.open("Watch/Watch") as stream:
+        await watch(stream, progress_notify=True)
+        await etcd.pass_time(1.11)
+        assert not (await stream.receive()).events
+
+
+# -- streams that end, and slow ones ---------------------------------------------------------------
+
+
+async def test_a_client_that_has_nothing_more_to_ask_still_gets_events() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        await watch(stream)
+        stream.end()
+        await trio.testing.wait_all_tasks_blocked()
+        await etcd.put(b"k", b"v")
+        assert await values(stream, 1) == [b"v"]
+
+
+async def test_a_stream_that_ends_takes_its_watches_along() -> None:
+    async with running() as etcd:
+        for _ in range(3):
+            async with etcd.open("Watch/Watch") as stream:
+                await watch(stream)
+                await watch(stream, start_revision=99)
+            await trio.testing.wait_all_tasks_blocked()
+        await etcd.put(b"k")  # nobody is there: nothing goes wrong
+        assert etcd.sink.events() == []
+
+
+async def test_requests_that_ask_for_nothing_are_ignored() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        await stream.send(WatchRequest())
+        await stream.send(cancel(77))
+        assert (await watch(stream)).watch_id == 0
+
+
+async def test_a_slow_watcher_loses_nothing_and_holds_nobody_up() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as slow, etcd.open("Watch/Watch") as quick:
+        await watch(slow)
+        await watch(quick)
+        for number in range(200):
+            await etcd.put(b"k", b"%d" % number + b"." * 20_000)  # more than any window holds
+            await values(quick, 1)
+        expected = [b"%d" % number + b"." * 20_000 for number in range(200)]
+        assert await values(slow, 200) == expected
+
+
+async def test_a_client_that_asks_faster_than_it_reads_gets_every_answer() -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as stream:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                for _ in range(5000):
+                    await stream.send(create(start_revision=-1))
+
+            nursery.start_soon(ask)
+            for _ in range(5000):
+                assert (await stream.receive()).canceled
