@@ -9,6 +9,7 @@ that signal.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -52,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for notice in parsed.notices:
         notice.write(log)
     _tune_garbage_collector()
+    if config.ready_file:
+        with contextlib.suppress(OSError):  # one from an earlier life must not speak for this one
+            os.unlink(config.ready_file)
     try:
         received = trio.run(_run, config, environment, log, restrict_keyboard_interrupt_to_checkpoints=True)
     except Exception as error:
@@ -98,7 +102,7 @@ async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope
 
 
 def _announce(config: Config, server: Server, log: Logger) -> None:
-    """Tell whoever started us that clients may come."""
+    """Tell whoever started us that clients may come.  Raises :class:`StartError`."""
     if config.ready_file:
         text = json.dumps(
             {
@@ -112,16 +116,23 @@ def _announce(config: Config, server: Server, log: Logger) -> None:
             }
         )
         temporary = f"{config.ready_file}.{os.getpid()}.tmp"
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-        os.replace(temporary, config.ready_file)  # whoever waits for it never sees half of it
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+            os.replace(temporary, config.ready_file)  # whoever waits for it never sees half of it
+        except OSError as error:
+            raise StartError(f"cannot write the ready file: {error}") from error
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
         log.info("notifying init daemon")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            # systemd names abstract sockets with a leading @
-            notify.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
-        log.info("successfully notified init daemon")
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+                # systemd names abstract sockets with a leading @
+                notify.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
+        except OSError as error:
+            log.error("failed to notify systemd for readiness", error=str(error))
+        else:
+            log.info("successfully notified init daemon")
 
 
 def _end(received: int) -> NoReturn:

@@ -36,7 +36,7 @@ from rusd.mvcc import Compaction, Record
 from rusd.net import Flusher
 from rusd.net import Limits as NetLimits
 from rusd.net import Server as NetServer
-from rusd.replica import Core, Replica, Snapshotter
+from rusd.replica import Core, Replica, RequestTimeoutError, Snapshotter
 from rusd.services import Context, HeaderWriter, Limits, Quota, Services
 from rusd.state import Kind, Member, Observer, StateMachine
 from rusd.state import snapshot as state_snapshot
@@ -311,21 +311,32 @@ class _Parts:
 
     async def _publish(self) -> None:
         """Tell name and client URLs through the log, and agree on a version."""
-        config, member = self._config, self._member
-        if self._machine.cluster_version != CLUSTER_VERSION:
-            version = rusd_pb2.ClusterVersion(version=CLUSTER_VERSION)
-            await self.replica.propose_and_wait(Kind.CLUSTER_VERSION, version, term=self.replica.term)
-        attributes = rusd_pb2.MemberAttributes(
-            id=member.member_id, name=config.name, client_urls=self.handle.advertised_client_urls
-        )
-        await self.replica.propose_and_wait(Kind.MEMBER_ATTRIBUTES, attributes)
+        member = self._member
+        while True:
+            try:
+                await self._propose_own_part()
+            except RequestTimeoutError as error:  # a slow disk; said twice does no harm
+                self._log.warn("failed to publish local member to cluster through raft", error=error)
+            else:
+                break
         urls = " ".join(self.handle.advertised_client_urls)
         self._log.info(
             "published local member to cluster through raft",
             local_member_id=f"{member.member_id:x}",
-            local_member_attributes=f"{{Name:{config.name} ClientURLs:[{urls}]}}",
+            local_member_attributes=f"{{Name:{self._config.name} ClientURLs:[{urls}]}}",
             cluster_id=f"{member.cluster_id:x}",
         )
+
+    async def _propose_own_part(self) -> None:
+        if self._machine.cluster_version != CLUSTER_VERSION:
+            version = rusd_pb2.ClusterVersion(version=CLUSTER_VERSION)
+            await self.replica.propose_and_wait(Kind.CLUSTER_VERSION, version, term=self.replica.term)
+        attributes = rusd_pb2.MemberAttributes(
+            id=self._member.member_id,
+            name=self._config.name,
+            client_urls=self.handle.advertised_client_urls,
+        )
+        await self.replica.propose_and_wait(Kind.MEMBER_ATTRIBUTES, attributes)
 
     async def listen(self, nursery: trio.Nursery, listeners: Listeners) -> None:
         """Serve peers and clients."""

@@ -189,7 +189,9 @@ class Replica:
             self.core.tick(now, self._request_timeout)
             self._work.set()
             # A late tick counts once: missed heartbeats can't be sent any more.
-            deadline = max(deadline + self._tick_interval, now)
+            deadline += self._tick_interval
+            if deadline <= now:
+                deadline = now + self._tick_interval
 
     async def _drive(self) -> None:
         core = self.core
@@ -213,12 +215,11 @@ class Replica:
             self._unwritten = ready
             self._log_work.set()
             return
-        start = self._clock.monotonic()
         try:
-            self._write_batch(ready)
+            seconds = self._write_batch(ready)
         except (OSError, WalFailedError) as error:
             raise self._fail(error) from error
-        self._persisted(ready, start)
+        self._persisted(ready, seconds)
 
     async def _write_log(self) -> None:
         """Write and sync in a thread, and run what else needs the log for itself."""
@@ -236,18 +237,19 @@ class Replica:
                     self._log_in_use = False
 
     async def _write_in_thread(self, ready: Ready) -> None:
-        start = self._clock.monotonic()
         try:
             # A started write always ends: the thread is not abandoned on cancellation.
-            await trio.to_thread.run_sync(self._write_batch, ready, limiter=self._thread_limit)
+            seconds = await trio.to_thread.run_sync(self._write_batch, ready, limiter=self._thread_limit)
         except (OSError, WalFailedError) as error:
             raise self._fail(error) from error
-        self._persisted(ready, start)
+        self._persisted(ready, seconds)
         self._work.set()
 
     async def _run_job(self, job: _LogJob) -> None:
         try:
             await trio.to_thread.run_sync(job.run, self._wal, limiter=self._thread_limit)
+        except WalFailedError as error:
+            raise self._fail(error) from error
         except (OSError, StorageError) as error:
             job.error = error
         job.done.set()
@@ -255,7 +257,8 @@ class Replica:
     async def with_log(self, run: Callable[[Wal], None]) -> None:
         """Run ``run`` with the log in a thread, between two batches.
 
-        Raises the :class:`OSError` or :class:`~rusd.storage.StorageError` it raised.
+        Raises the :class:`OSError` or :class:`~rusd.storage.StorageError` it raised, but a
+        :class:`~rusd.storage.WalFailedError` ends the replica.
         """
         job = _LogJob(run)
         self._jobs.append(job)
@@ -292,15 +295,17 @@ class Replica:
 
     # -- writing ------------------------------------------------------------------------
 
-    def _write_batch(self, ready: Ready) -> None:
+    def _write_batch(self, ready: Ready) -> float:
+        """Write and sync; runs in the loop or in the thread.  Returns how many seconds the disk took."""
         self._batch_number += 1
+        start = self._clock.monotonic()
         self._wal.write(ready.hard_state, ready.entries)
         self._hooks.before_sync(self._batch_number)
         self._wal.sync()
+        return self._clock.monotonic() - start
 
-    def _persisted(self, ready: Ready, start: float) -> None:
-        end = self._clock.monotonic()
-        self._policy.observe(end, end - start)
+    def _persisted(self, ready: Ready, seconds: float) -> None:
+        self._policy.observe(self._clock.monotonic(), seconds)
         self.core.persisted(ready)
         self._space_work.set()
 

@@ -102,9 +102,6 @@ class Snapshotter:
                 continue
             try:
                 await self.take()
-            except WalFailedError as error:
-                self._log.fatal("failed to note a snapshot in the write-ahead log", error=error)
-                raise
             except (OSError, StorageError) as error:
                 self._log.error("failed to write a snapshot; will try again", error=error)
                 await self._clock.sleep_until(self._clock.monotonic() + RETRY_SECONDS)
@@ -114,7 +111,6 @@ class Snapshotter:
         """Write a snapshot of the state as it is now, and cut the log.
 
         Raises :class:`OSError` or :class:`~rusd.storage.StorageError`; the log is whole then as before.
-        But :class:`~rusd.storage.WalFailedError` says that it is not: nothing can be logged any more.
         """
         core = self._replica.core
         index, term = core.applied_index, core.applied_term
