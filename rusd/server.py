@@ -240,6 +240,7 @@ class _Parts:
             log,
             tick_interval=config.heartbeat_interval / 1000,
             request_timeout=REQUEST_BASE_TIMEOUT_SECONDS + 2 * election_timeout,
+            before_answers=self._flusher.expect,
             after_apply=self._after_apply,
             disk_is_shared=lambda: self._snapshotter.active,
         )

@@ -28,15 +28,21 @@ class Flusher:
     def __init__(self) -> None:
         self._dirty: dict[Dirty, None] = {}
         self._parked: list[trio.lowlevel.Task] = []
+        self._expected = False
+
+    def expect(self) -> None:
+        """The caller writes much now and calls :meth:`flush` in the same turn: nobody need be woken."""
+        self._expected = True
 
     def mark(self, connection: Dirty) -> None:
         """``connection`` has something to send."""
-        if not self._dirty and self._parked:
+        if not self._dirty and self._parked and not self._expected:
             trio.lowlevel.reschedule(self._parked.pop())
         self._dirty[connection] = None
 
     def flush(self) -> None:
         """Send what all marked connections have, one send each."""
+        self._expected = False
         while self._dirty:  # sending may wake streams that write more
             dirty, self._dirty = self._dirty, {}
             for connection in dirty:
