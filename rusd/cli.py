@@ -9,7 +9,6 @@ that signal.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
@@ -53,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for notice in parsed.notices:
         notice.write(log)
     _tune_garbage_collector()
-    if config.ready_file:
-        with contextlib.suppress(OSError):  # one from an earlier life must not speak for this one
-            os.unlink(config.ready_file)
+    _remove_stale_ready_file(config.ready_file)
+    # Until the server is up a signal ends the process at once: it is safe to be killed at any instant.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        received = trio.run(_run, config, environment, log, restrict_keyboard_interrupt_to_checkpoints=True)
+        received = trio.run(_run, config, environment, log)
     except Exception as error:
         if _find(error, WalFailedError):
             # The log line has been written where it happened.  No goodbyes: nothing may look acknowledged.
@@ -80,10 +79,10 @@ def _refuse(error: UsageError) -> NoReturn:
 
 async def _run(config: Config, environment: Environment, log: Logger) -> int:
     """Serve until a signal comes, then say goodbye; the signal's number."""
-    with trio.open_signal_receiver(*_SIGNALS) as signals:
-        async with rusd.serve(config, environment, log=log) as server:
+    async with rusd.serve(config, environment, log=log) as server:
+        with trio.open_signal_receiver(*_SIGNALS) as signals:
             _announce(config, server, log)
-            # A second life begins: everything made so far stays, so the collector need not look at it again.
+            # Everything made so far stays, so the collector need not look at it again.
             gc.collect()
             gc.freeze()
             first = await anext(signals)
@@ -99,6 +98,21 @@ async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope
     """Whoever sends a second signal does not want to wait for clients."""
     await anext(signals)
     scope.cancel()
+
+
+def _remove_stale_ready_file(path: str) -> None:
+    """Remove what a process that is gone has left: it must not speak for this one.
+
+    One whose process lives is left alone: this start may be about to be refused.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            writer = json.load(file)["pid"]
+        os.kill(writer, 0)
+    except ProcessLookupError:
+        os.unlink(path)
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # none there, or none of ours
 
 
 def _announce(config: Config, server: Server, log: Logger) -> None:

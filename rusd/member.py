@@ -9,6 +9,7 @@ committed to be applied.
 from __future__ import annotations
 
 import contextlib
+import posixpath
 from typing import TYPE_CHECKING
 
 import attrs
@@ -58,7 +59,10 @@ def open_member(config: Config, environment: Environment, machine: StateMachine,
 
     Raises :class:`~rusd.storage.StorageError`, :class:`~rusd.config.UsageError` and :class:`OSError`.
     """
-    data_dir = DataDir(environment.disk, _MEMORY_DIRECTORY if config.in_memory else config.directory)
+    directory = _MEMORY_DIRECTORY if config.in_memory else config.directory
+    if not environment.disk.exists(posixpath.join(directory, "member", "wal")):
+        check_bootstrap(config)  # before anything is made
+    data_dir = DataDir(environment.disk, directory)
     try:
         is_new = not data_dir.has_member
         if is_new:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -43,9 +42,6 @@ from rusd.state import snapshot as state_snapshot
 from rusd.storage import StorageError
 from rusd.version import CLUSTER_VERSION, ETCD_VERSION
 from rusd.watch import WatchHub
-
-if TYPE_CHECKING:
-    pass
 
 REQUEST_BASE_TIMEOUT_SECONDS = 5.0
 """A proposal is given up after this and two election timeouts, as in etcd."""
@@ -290,11 +286,11 @@ class _Parts:
         self.handle = Server(config, member, clock, self._servers)
 
     def _make_auto_compactor(self) -> AutoCompactor | None:
-        config, clock, store = self._config, self._environment.clock, self._machine.store
+        config, clock, machine = self._config, self._environment.clock, self._machine
         schedule = make_schedule(config.auto_compaction_mode, config.compaction_retention, clock.monotonic())
         if schedule is None:
             return None
-        return AutoCompactor(self.replica, clock, self._log, schedule, lambda: store.current_revision)
+        return AutoCompactor(self.replica, clock, self._log, schedule, lambda: machine.store.current_revision)
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Recover, become leader and tell the cluster about this member; then clients may come."""

@@ -20,9 +20,6 @@ CLUSTER_VERSION = "3.6.0"
 
 STORAGE_VERSION = "3.6.0"
 
-MINIMUM_CLUSTER_VERSION = "3.0.0"
-"""The oldest cluster a member of this version says it can join."""
-
 GO_VERSION = "go1.24"
 """Told where tools expect the version of the Go compiler."""
 

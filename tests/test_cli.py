@@ -282,6 +282,41 @@ def test_the_ready_file_tells_who_and_where(tmp_path: Path) -> None:
         assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
 
 
+def test_a_refused_start_leaves_the_ready_file_of_the_running_server_alone(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        done = run(f"--ready-file={server.ready_file}", f"--data-dir={tmp_path / 'data'}", *PORTS)
+        assert done.returncode == 1
+        assert json.loads(server.ready_file.read_text()) == server.ready
+
+
+def test_the_ready_file_of_a_process_that_is_gone_is_removed(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        server.kill()
+        stale = server.ready_file.read_text()
+    flags = [flag for flag in PORTS if "initial-cluster" not in flag]
+    missing = f"--data-dir={tmp_path / 'other'}"
+    ready_file = f"--ready-file={tmp_path / 'ready.json'}"
+    done = run(ready_file, missing, *flags, "--initial-cluster=nobody=http://127.0.0.1:1")
+    assert done.returncode == 1
+    assert stale
+    assert not (tmp_path / "ready.json").exists()
+
+
+def test_a_ready_file_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    done = run(f"--ready-file={tmp_path / 'no' / 'ready'}", f"--data-dir={tmp_path / 'data'}", *PORTS)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "cannot write the ready file" in fatal(done.stderr)["error"]
+
+
+def test_a_cluster_without_this_member_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    flags = [flag for flag in PORTS if "initial-cluster" not in flag]
+    done = run(f"--data-dir={tmp_path / 'data'}", *flags, "--initial-cluster=nobody=http://127.0.0.1:1")
+    assert done.returncode == 1
+    assert 'couldn\'t find local name "default"' in fatal(done.stderr)["error"]
+    assert not (tmp_path / "data").exists()
+
+
 def test_the_log_has_the_lines_that_tools_wait_for(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         for message in (

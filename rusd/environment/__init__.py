@@ -67,7 +67,7 @@ class StderrSink:
 
 
 class Hooks:
-    """Points at which a test may step in.  These do nothing; override what you need."""
+    """Points at which a test may step in.  These do nothing; override what you need in a subclass."""
 
     async def before_apply(self, first_index: int, last_index: int) -> None:
         """Runs before committed entries ``first_index`` to ``last_index`` are applied."""

@@ -108,7 +108,7 @@ class Core:
         self._read_marks: deque[tuple[float, int]] = deque()  # at each tick: the reads that were there
         self._committed: deque[Entry] = deque()
         self.applied_index = node.applied_index
-        self.applied_term = 0
+        self.applied_term = node.log.term(node.applied_index) or 0
 
     # -- in --------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The Trio half of a replica: it carries out what :class:`~rusd.replica.core.Core` says.
 
-Three loops, each waiting for a signal::
+Three loops, each waiting for a signal, and the clock's ticks::
 
     driver ──entries──▶ log writer ──persisted──▶ driver ──committed──▶ apply loop
       ▲                                                                     │

@@ -22,7 +22,7 @@ PENALTY_SECONDS = 10.0
 class SyncPolicy:
     """Decides from the last syncs where the next one runs.
 
-    A new policy trusts the disk: the first slow sync is held against it at once.
+    A new policy trusts the disk, and forgives one slow sync in :data:`SAMPLES`.
     ``allow_inline=False`` is for clusters, whose ticks and heartbeats must go on.
     """
 
@@ -35,7 +35,7 @@ class SyncPolicy:
     def inline(self, now: float, *, disk_is_shared: bool) -> bool:
         """Whether the next sync may run in the loop.
 
-        ``disk_is_shared`` says that background work (a snapshot, zero-filling) uses the disk now.
+        ``disk_is_shared`` says that background work (a snapshot) uses the disk now.
         """
         if not self._allow_inline or disk_is_shared or now < self._threaded_until:
             return False

@@ -13,6 +13,7 @@ from rusd.mvcc import (
     Compaction,
     DeleteResult,
     PutResult,
+    Store,
     TxnResult,
     apply_txn,
     evaluate,
@@ -44,7 +45,10 @@ class KVService:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._header = context.header
-        self._store = context.machine.store
+
+    @property
+    def _store(self) -> Store:
+        return self._context.machine.store  # another one once a snapshot was installed
 
     def register(self, registry: Registry) -> None:
         """Make the service's methods known."""
