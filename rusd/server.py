@@ -24,7 +24,7 @@ from etcdpb import rusd_pb2
 from rusd.autocompact import AutoCompactor, make_schedule
 from rusd.background import Compactor, LeaseKeeper
 from rusd.config import Config, UsageError, validate
-from rusd.environment import Clock, Environment, real_environment
+from rusd.environment import Clock, Environment, MemoryDisk, real_environment
 from rusd.gateway import Health, PeerRoutes, Routes
 from rusd.grpc import Registry
 from rusd.lease import Lessor, minimum_ttl
@@ -99,8 +99,6 @@ async def serve(
         raise StartError(error.message) from error
     environment = environment or real_environment(fsync=not config.unsafe_no_fsync)
     if config.in_memory:
-        from rusd.testing.disk import MemoryDisk
-
         environment = attrs.evolve(environment, disk=MemoryDisk())
     log = log or make_logger(
         environment.log_sink, environment.clock, level=config.log_level, format=config.log_format

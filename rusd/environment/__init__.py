@@ -2,8 +2,8 @@
 
 Everything that touches clock, disk, network or chance comes in through an
 :class:`Environment`, so that a test can own it.  Here are the contracts and the
-real implementations (:func:`real_environment`); the fakes live in
-:mod:`rusd.testing`.
+real implementations (:func:`real_environment`), a disk in memory among them;
+the fakes live in :mod:`rusd.testing`.
 
 Nothing else in rusd may call ``time``, ``random``, ``socket`` or ``open``.
 """
@@ -20,6 +20,7 @@ import attrs
 
 from rusd.environment.clock import Clock, RealClock
 from rusd.environment.disk import Disk, DiskFile, RealDisk, RealFile
+from rusd.environment.memory import MemoryDisk
 from rusd.environment.network import (
     Channel,
     Listener,
@@ -38,6 +39,7 @@ __all__ = [
     "Hooks",
     "Listener",
     "LogSink",
+    "MemoryDisk",
     "RealClock",
     "RealDisk",
     "RealFile",

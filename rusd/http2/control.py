@@ -210,6 +210,7 @@ class ControlFrames(Sending):
             _check_stream(stream_id, stream)
             outstanding += stream.delivered
         assert set(self._waiting) <= set(self._streams)
+        assert self._out or not self._relieved, "relieved, and nobody was told"
         assert self._flow.delivered == outstanding
         self._flow.check()
 

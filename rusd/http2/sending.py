@@ -85,13 +85,14 @@ class Sending:
         out = self._out
         if not out and self._waiting:  # what the output limit held back last time
             self._pump()
-            self._report_relieved()
         if not out:
             return b""
         data = b"".join(out)
         out.clear()
         self._room = self._output_limit
         self._unsent_answers = 0
+        if self._relieved:  # whoever pumped: what send_data of another stream sent is reported here too
+            self._report_relieved()
         return data
 
     def open_stream(self, headers: Iterable[tuple[bytes, bytes]], *, end_stream: bool = False) -> int:
@@ -330,6 +331,7 @@ class Sending:
 
     def _report_relieved(self) -> None:
         # Not from inside _pump: the callback sends, and would be called again from within itself.
+        # Streams are relieved only by frames that join _out, so there is always a data_to_send to come.
         relieved = self._relieved
         while relieved:
             self._events.on_window(relieved.pop())

@@ -110,7 +110,7 @@ class HashKvJob:
         self._pin: Pin | None = store.pin()
 
     def step(self, budget: int = 1000) -> bool:
-        """Hash about ``budget`` records; whether the result is there."""
+        """Hash a slice of at most ``budget`` records; whether the result is there."""
         if self.result is not None:
             return True
         records = self._cursor.take(budget)

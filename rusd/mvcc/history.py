@@ -24,6 +24,9 @@ Slot = Record | list[Record] | None
 _CHUNK_BITS = 10
 _CHUNK_MASK = (1 << _CHUNK_BITS) - 1
 
+SLICE_BYTES = 1 << 20
+"""Of records handed out at a time: whoever joins or checksums them does it in one turn."""
+
 by_mod_revision = attrgetter("mod_revision")
 
 
@@ -108,9 +111,16 @@ class Cursor:
         self._revision = history.base_revision + 1
         self._rest: Sequence[Record] = ()
         self._rest_position = 0
+        self._held: list[Record] = []  # passed already, too many bytes for the slice before
 
     def take(self, budget: int) -> list[Record]:
-        """The next records, at most ``budget``; an empty list at the end."""
+        """The next records, at most ``budget`` and ``SLICE_BYTES``, but one at least; none at the end."""
+        records = self._held or self._walk(budget)
+        stop = min(budget, _fitting(records))
+        self._held = records[stop:]
+        return records[:stop] if self._held else records
+
+    def _walk(self, budget: int) -> list[Record]:
         if self._base_position < self.base_stop:
             start = self._base_position
             self._base_position = min(start + budget, self.base_stop)
@@ -129,3 +139,13 @@ class Cursor:
             else:
                 break
         return records
+
+
+def _fitting(records: Sequence[Record]) -> int:
+    """How many of the first ``records`` make up a slice."""
+    size = 0
+    for count, record in enumerate(records):
+        size += len(record.field)
+        if size > SLICE_BYTES and count:
+            return count
+    return len(records)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 
 CHUNK_RECORDS = 1000
-"""Records in a chunk unless asked otherwise: one or two milliseconds' work."""
+"""Records in a chunk unless asked otherwise: one or two milliseconds' work.  Large ones make it fewer."""
 
 _HEADER = struct.Struct("<cBqq")
 # mod, create, version, lease, sub, key length, field length, where in the field the key begins
@@ -48,7 +48,10 @@ class Dump:
         self._count = 0
 
     def take(self, budget: int = CHUNK_RECORDS) -> list[Record]:
-        """The next retained records, at most ``budget``; an empty list at the end."""
+        """The next retained records, a slice of at most ``budget``; an empty list at the end.
+
+        A slice is also bounded in bytes, see :meth:`Cursor.take`.
+        """
         while records := self._cursor.take(budget):
             if self._store.compactions and records[0].mod_revision <= self.compact_revision:
                 retained, cut = self._store.retained, self.compact_revision
@@ -58,7 +61,10 @@ class Dump:
         return records
 
     def next_chunk(self, budget: int = CHUNK_RECORDS) -> bytes | None:
-        """The next piece of the dump, about ``budget`` records; ``None`` after the last."""
+        """The next piece of the dump; ``None`` after the last.
+
+        At most ``budget`` records and about 1 MiB, or a single larger record.
+        """
         if not self._started:
             self._started = True
             return _HEADER.pack(b"H", FORMAT_VERSION, self.current_revision, self.compact_revision)

@@ -3,9 +3,11 @@
 The replica settles many calls at once, of many connections; a watch stream's
 task writes when there is news.  Each connection written to is marked, and is
 sent from once, when whoever wrote says :meth:`Flusher.flush`.  A writer that
-never says so is covered too: the task in :meth:`Flusher.run` is woken by the
+never says so is covered too: a task in :meth:`Flusher.run` is woken by the
 first mark and flushes what is left when its turn comes, in the same pass of the
-scheduler or the next.  So no mark is ever forgotten.
+scheduler or the next; one that ends with marks left hands them to another.  So
+no mark is forgotten while such a task runs, except by one who says
+:meth:`Flusher.expect` and breaks its promise: those wait for the next flush.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ class Flusher:
         self._expected = False
 
     def expect(self) -> None:
-        """The caller writes much now and calls :meth:`flush` in the same turn: nobody need be woken."""
+        """The caller writes much now and calls :meth:`flush` in the same turn: nobody need be woken.
+
+        From here until that flush, no mark wakes anybody.
+        """
         self._expected = True
 
     def mark(self, connection: Dirty) -> None:
@@ -53,16 +58,24 @@ class Flusher:
 
         Each server runs one of these, and any of them serves all.
         """
-        while True:
-            if self._dirty:
-                await trio.lowlevel.checkpoint()
-            else:
-                task = trio.lowlevel.current_task()
-                self._parked.append(task)
+        try:
+            while True:
+                if self._dirty:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await self._park()
+                self.flush()
+        finally:
+            if self._dirty and self._parked:  # cancelled before its turn: another one's turn then
+                trio.lowlevel.reschedule(self._parked.pop())
 
-                def abort(_: object, task: trio.lowlevel.Task = task) -> trio.lowlevel.Abort:
-                    self._parked.remove(task)
-                    return trio.lowlevel.Abort.SUCCEEDED
+    async def _park(self) -> None:
+        """Wait to be woken by a mark."""
+        task = trio.lowlevel.current_task()
+        self._parked.append(task)
 
-                await trio.lowlevel.wait_task_rescheduled(abort)
-            self.flush()
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._parked.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)

@@ -163,15 +163,20 @@ class Log:
     def trim(self, through: int) -> bool:
         """Drop entries up to ``through`` from the front if the log is over its limits.
 
-        Drops down to three quarters of the limits, so that the list is not
-        moved on every call.  Returns whether the base has moved.
+        Drops down to three quarters of the limits, and nothing before a quarter
+        of the entries may go (or as many as the limit, which bounds the work of
+        one call): so the list is not moved on every call, not even far over the
+        limits, where a recovery begins.  Returns whether the base has moved.
         """
-        if len(self._entries) <= self._max_entries and self._bytes <= self._max_bytes:
+        held = len(self._entries)
+        if held <= self._max_entries and self._bytes <= self._max_bytes:
             return False
         keep_entries, keep_bytes = self._max_entries * 3 // 4, self._max_bytes * 3 // 4
         limit = min(through, self.persisted_index) - self.base_index
+        if limit < min(held / 4, self._max_entries):
+            return False
         count, size = 0, self._bytes
-        while count < limit and (len(self._entries) - count > keep_entries or size > keep_bytes):
+        while count < limit and (held - count > keep_entries or size > keep_bytes):
             size -= len(self._entries[count].data)
             count += 1
         if count == 0:

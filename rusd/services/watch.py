@@ -5,6 +5,9 @@ Events reach a client in two ways.  Right after a slice of entries was applied,
 so that events leave with the answers of the same slice.  Whatever then remains
 (history to catch up with, a client that was slow) is sent by the stream's own
 task, a slice at a time, as the client takes it.
+
+What goes wrong with one stream ends that stream.  The first way runs in the apply
+loop, or in the handler of another stream, so nothing gets out of it there.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from etcdpb import rpc_pb2
-from rusd.grpc import Call, EndOfRequests, Registry, Requests, Responses
+from rusd.grpc import Call, Code, EndOfRequests, Registry, Requests, Responses, StatusError
 from rusd.signal import Signal
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ class _Client:
         self._responses = responses
         self._output = Signal()  # there may be something to send
         self._uncongested = Signal()
+        self._failure: StatusError | None = None  # how the stream's own task shall end it
+        self._log = context.log
         self.next_progress = 0.0
         self.stream = context.hub.open_stream(
             self._woken,
@@ -50,19 +55,35 @@ class _Client:
         self._service.awake.append(self)
 
     def pump(self) -> None:
-        """Send one slice, if the client takes it."""
+        """Send one slice, if the client takes it.  Raises nothing."""
         if self._responses.writable:
             self._send_slice()
         if self.stream.has_output:
             self._output.set()
 
+    def tick_progress(self) -> None:
+        """Periodic progress is due.  Raises nothing."""
+        try:
+            self.stream.tick_progress()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._log.error("watch stream failed", error=error)
+        self._failure = StatusError(Code.UNKNOWN, f"unexpected error in watch stream: {type(error).__name__}")
+        self._output.set()
+
     async def send_rest(self) -> None:
-        """Send what the pump had to leave, as the client takes it.  Runs until cancelled."""
-        while True:
+        """Send what the pump had to leave, as the client takes it.  Runs until cancelled.
+
+        Raises :class:`StatusError` once the stream has failed, here or in the pump.
+        """
+        while self._failure is None:
             await self._output.wait()
-            while self._responses.writable and self.stream.has_output:
+            while self._failure is None and self._responses.writable and self.stream.has_output:
                 self._send_slice()
                 await trio.lowlevel.checkpoint()
+        raise self._failure
 
     async def read_requests(self, requests: Requests) -> None:
         """Carry out the client's requests; returns when it has sent its last."""
@@ -77,8 +98,13 @@ class _Client:
                 await self._uncongested.wait()
 
     def _send_slice(self) -> None:
-        for message in self.stream.pull(PULL_BYTES):
-            self._responses.send_nowait(message)
+        if self._failure is not None:  # what comes now would come after a gap
+            return
+        try:
+            for message in self.stream.pull(PULL_BYTES):
+                self._responses.send_nowait(message)
+        except Exception as error:
+            self._fail(error)
         if not self.stream.congested:
             self._uncongested.set()
 
@@ -125,8 +151,8 @@ class WatchService:
                 nursery.start_soon(client.send_rest)
                 await client.read_requests(requests)
         finally:
-            client.stream.close()
             self._clients.discard(client)
+            client.stream.close()
 
     def pump(self) -> None:
         """Give each stream that has something new to say one turn."""
@@ -145,7 +171,7 @@ class WatchService:
             for client in list(self._clients):
                 if client.next_progress <= now:
                     client.next_progress = now + self._jittered_interval()
-                    client.stream.tick_progress()
+                    client.tick_progress()
             self.pump()
 
     def _next_tick(self) -> float:

@@ -3,8 +3,8 @@
 ::
 
     <data-dir>/member/lock     held while a process uses the directory
-    <data-dir>/member/wal/     the log (or --wal-dir, anywhere)
-    <data-dir>/member/snap/    snapshot files
+    <data-dir>/member/wal/     the log
+    <data-dir>/member/snap/    snapshot files; one found damaged is kept as <name>.broken, out of the way
 
 All directories are made with mode 0700, as etcd does (``facts``: server,
 start-up).  The format version stands in the files themselves, at the front of
@@ -15,6 +15,7 @@ files, and versions not known here, are refused and left alone.
 from __future__ import annotations
 
 import contextlib
+import errno
 import posixpath
 from collections.abc import Sequence
 
@@ -24,13 +25,17 @@ from rusd.environment import Disk, DiskFile
 from rusd.raft.messages import Entry, HardState
 from rusd.storage import wal
 from rusd.storage.errors import DataDirLockedError, FormatError, MissingLogError, StorageError
+from rusd.storage.files import remove_leftovers
 from rusd.storage.record import SnapshotMarker
 from rusd.storage.recovery import segment_names
-from rusd.storage.segment import TEMPORARY_SUFFIX
 from rusd.storage.snapshot import SnapshotName, SnapshotReader, SnapshotWriter, list_snapshots
 from rusd.storage.wal import Recovered, Wal
 
 SNAPSHOTS_KEPT = 2
+BROKEN_SUFFIX = ".broken"
+
+# A directory above ours may not be ours to open, or of a file system that can't sync (a read-only root).
+_NOT_SYNCED = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EROFS}
 
 
 @attrs.frozen
@@ -46,20 +51,20 @@ class OpenedMember:
 class DataDir:
     """A locked data directory.
 
-    ``path`` is the ``--data-dir``, ``wal_directory`` the ``--wal-dir``.
-    Opening makes what is missing.  Raises :class:`DataDirLockedError`,
+    ``path`` is the ``--data-dir``; the log is in it unless a ``wal_directory`` is given.
+    Opening makes what is missing, durably.  Raises :class:`DataDirLockedError`,
     :class:`FormatError` for etcd's data, :class:`OSError`.
     """
 
     def __init__(self, disk: Disk, path: str, *, wal_directory: str | None = None) -> None:
         self._disk = disk
-        self.path = path
+        self.path = path = _without_slash(path)
         self.member_directory = posixpath.join(path, "member")
-        self.wal_directory = wal_directory or posixpath.join(self.member_directory, "wal")
+        self.wal_directory = _without_slash(wal_directory or posixpath.join(self.member_directory, "wal"))
         self.snapshot_directory = posixpath.join(self.member_directory, "snap")
         self._refuse_etcd()
         for directory in (path, self.member_directory, self.wal_directory, self.snapshot_directory):
-            disk.make_directory(directory)
+            _make_durably(disk, directory)
         self._lock = self._take_lock()
 
     @property
@@ -85,9 +90,8 @@ class DataDir:
         if any(name != wanted for name in self.snapshots()):
             raise MissingLogError(
                 f"{self.wal_directory}: no log, but {self.snapshot_directory} has snapshots; "
-                "check --wal-dir, or move the data directory away to begin anew"
+                "put the log back, or move the data directory away to begin anew"
             )
-        self._sync_directories()
         return wal.create(
             self._disk,
             self.wal_directory,
@@ -101,12 +105,13 @@ class DataDir:
     def open_member(self, *, segment_bytes: int = wal.SEGMENT_BYTES) -> OpenedMember:
         """Open the log, with the newest snapshot that is whole, noted in it, and reached by it.
 
-        Files that a crash left half-written are removed.
+        Files that a crash left half-written are removed.  A damaged snapshot is renamed:
+        under its name it would be counted as one of those worth keeping.
 
         Raises :class:`CorruptionError`, :class:`FormatError`, :class:`MissingSnapshotError`
         (nothing is changed then), :class:`OSError`.
         """
-        problems: list[str] = []
+        problems: dict[SnapshotName, str] = {}
         log, recovered = wal.open(
             self._disk,
             self.wal_directory,
@@ -114,14 +119,14 @@ class DataDir:
             segment_bytes=segment_bytes,
         )
         try:
-            self._remove_unfinished()
-            self._sync_directories()
+            remove_leftovers(self._disk, self.snapshot_directory)
+            skipped = tuple(self._set_aside(name, problem) for name, problem in problems.items())
         except BaseException:
             log.close()
             raise
         marker = recovered.marker
         name = SnapshotName(marker.index, marker.term) if marker else None
-        return OpenedMember(log, recovered, name, tuple(problems))
+        return OpenedMember(log, recovered, name, skipped)
 
     def snapshots(self) -> list[SnapshotName]:
         """The snapshot files, oldest first."""
@@ -171,7 +176,7 @@ class DataDir:
         except BlockingIOError as error:
             raise DataDirLockedError(f"{self.path}: another process uses this data directory") from error
 
-    def _is_whole(self, marker: SnapshotMarker, problems: list[str]) -> bool:
+    def _is_whole(self, marker: SnapshotMarker, problems: dict[SnapshotName, str]) -> bool:
         name = SnapshotName(marker.index, marker.term)
         try:
             with contextlib.closing(self.read_snapshot(name)) as reader:
@@ -179,18 +184,43 @@ class DataDir:
         except FormatError:
             raise  # a newer rusd was here; an older snapshot must not hide that
         except (StorageError, FileNotFoundError) as error:
-            problems.append(str(error))
+            problems[name] = str(error)
             return False
         return True
 
-    def _remove_unfinished(self) -> None:
-        for name in self._disk.list_directory(self.snapshot_directory):
-            if name.endswith(TEMPORARY_SUFFIX):
-                self._disk.remove(posixpath.join(self.snapshot_directory, name))
+    def _set_aside(self, name: SnapshotName, problem: str) -> str:
+        """Rename a snapshot that can't be used, if it is there; says what is wrong and what was done."""
+        path = posixpath.join(self.snapshot_directory, name.name)
+        if not self._disk.exists(path):
+            return problem
+        # Not lasting through a crash, this is done again by the next start.
+        self._disk.rename(path, path + BROKEN_SUFFIX)
+        self._disk.sync_directory(self.snapshot_directory)
+        return f"{problem}; the file is kept as {name.name}{BROKEN_SUFFIX}"
 
-    def _sync_directories(self) -> None:
-        for directory in (self.path, self.member_directory):
-            self._disk.sync_directory(directory)
-        for directory in (self.path, self.wal_directory):
-            with contextlib.suppress(PermissionError):  # the parent may not be ours, nor readable
-                self._disk.sync_directory(posixpath.dirname(directory) or ".")
+
+def _make_durably(disk: Disk, directory: str) -> None:
+    """Make ``directory`` and what is missing above it, with durable names.
+
+    From the top down, each name made durable before the next is made: so a kill
+    leaves at most one that is not, that of the deepest directory there is.
+    Hence that one's is made durable again.
+    """
+    chain = [directory]
+    while not disk.exists(chain[-1]) and _parent_of(chain[-1]) != chain[-1]:
+        chain.append(_parent_of(chain[-1]))
+    for each in reversed(chain):
+        disk.make_directory(each)
+        try:
+            disk.sync_directory(_parent_of(each))
+        except OSError as error:
+            if error.errno not in _NOT_SYNCED:
+                raise
+
+
+def _without_slash(path: str) -> str:
+    return path.rstrip("/") or path[:1]
+
+
+def _parent_of(path: str) -> str:
+    return posixpath.dirname(path) or "."

@@ -11,10 +11,16 @@ from collections.abc import Iterator
 from rusd.environment import Disk, DiskFile
 from rusd.storage.batch import SECTOR_BYTES
 from rusd.storage.positions import Place
-from rusd.storage.segment import NEXT_SEGMENT_NAME, Segment
-from rusd.storage.space import FILL_STEP_BYTES, NEXT_SEGMENT_FILL_BYTES, fill_goal, wants_next_segment
+from rusd.storage.segment import NEXT_SEGMENT_NAME, TEMPORARY_SUFFIX, Segment
+from rusd.storage.space import (
+    MOST_FILL_STEP_BYTES,
+    NEXT_SEGMENT_FILL_BYTES,
+    fill_goal,
+    fill_step,
+    wants_next_segment,
+)
 
-_ZEROS = bytes(FILL_STEP_BYTES)
+_ZEROS = bytes(MOST_FILL_STEP_BYTES)
 
 
 class SegmentFiles:
@@ -43,6 +49,7 @@ class SegmentFiles:
         self._file = file
         self.tail = self._ends[self._segments[-1].sequence] if self._segments else 0
         self._filled = self.tail  # up to here the file has been written, if only with zeros
+        self._appended = 0  # bytes, since the last step of filling
         self._next: DiskFile | None = None  # the next segment's file, made ready ahead of time
         self._next_filled = 0
         self.is_published = True  # the last segment has its final name, durably
@@ -66,6 +73,7 @@ class SegmentFiles:
         at = self.tail
         self._file.write_at(at, sectors)
         self.tail = at + len(sectors)
+        self._appended += len(sectors)
         return Place(self._segments[-1].sequence, at)
 
     def sync(self) -> None:
@@ -92,9 +100,10 @@ class SegmentFiles:
     def prepare(self) -> bool:
         """One small step of writing zeros ahead of the tail; ``True`` if more is wanted."""
         assert self._file is not None
+        step, self._appended = fill_step(self._appended), 0
         self._filled = max(self._filled, self.tail)
         if self._filled < (goal := fill_goal(self.tail, self.limit)):
-            self._filled += _fill(self._file, self._filled, goal)
+            self._filled += _fill(self._file, self._filled, min(goal, self._filled + step))
             return True
         if not wants_next_segment(self.tail, self.limit):
             return False
@@ -102,7 +111,7 @@ class SegmentFiles:
             self._next = self._make_next()
             return True
         if self._next_filled < (goal := min(NEXT_SEGMENT_FILL_BYTES, self.limit)):
-            self._next_filled += _fill(self._next, self._next_filled, goal)
+            self._next_filled += _fill(self._next, self._next_filled, min(goal, self._next_filled + step))
             return True
         return False
 
@@ -163,8 +172,14 @@ class SegmentFiles:
         return f"{self._directory}/{name}"
 
 
-def _fill(file: DiskFile, start: int, goal: int) -> int:
-    """Write zeros from ``start`` towards ``goal``; says how many."""
-    step = min(FILL_STEP_BYTES, goal - start)
-    file.write_at(start, _ZEROS[:step])
-    return step
+def remove_leftovers(disk: Disk, directory: str) -> None:
+    """Remove what was made ready and not used before the process ended, here a log or a snapshot begun."""
+    for name in disk.list_directory(directory):
+        if name.endswith(TEMPORARY_SUFFIX):
+            disk.remove(f"{directory}/{name}")
+
+
+def _fill(file: DiskFile, start: int, end: int) -> int:
+    """Write zeros from ``start`` to ``end``; says how many."""
+    file.write_at(start, _ZEROS[: end - start])
+    return end - start

@@ -128,11 +128,6 @@ def encode_payload(
     return b"".join(parts)
 
 
-def entries_size(entries: Sequence[Entry]) -> int:
-    """The bytes that ``entries`` take in a payload."""
-    return sum([len(entry.data) for entry in entries]) + ENTRY_OVERHEAD_BYTES * len(entries)
-
-
 def read_prefix(data: bytes, at: int) -> Prefix:
     """What stands at the front of every payload, here at ``at`` of ``data``; no copy is made."""
     return Prefix(*_PREFIX.unpack_from(data, at))

@@ -29,7 +29,7 @@ from rusd.environment import Disk, DiskFile
 from rusd.raft.messages import Entry, HardState
 from rusd.storage.batch import disk_size, encode_batch
 from rusd.storage.errors import CorruptionError, WalFailedError
-from rusd.storage.files import SegmentFiles
+from rusd.storage.files import SegmentFiles, remove_leftovers
 from rusd.storage.positions import Place, Span
 from rusd.storage.record import (
     ENTRY_OVERHEAD_BYTES,
@@ -41,7 +41,7 @@ from rusd.storage.record import (
     read_prefix,
 )
 from rusd.storage.recovery import MARKERS_KEPT, ScannedLog, scan, segment_names
-from rusd.storage.segment import RESTORE_ADVICE, TEMPORARY_SUFFIX, Segment, read_batches
+from rusd.storage.segment import RESTORE_ADVICE, Segment, read_batches
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 
@@ -72,18 +72,21 @@ def create(
     ones: after a crash there is either no log, or one with all of them.  With a
     ``marker`` the log begins after that snapshot, whose file must be durable already.
 
-    Raises :class:`FileExistsError` if a log is there, :class:`OSError`.
+    Raises :class:`FileExistsError` if a log is there, :class:`ValueError` for a gap, :class:`OSError`.
     """
+    first = marker.index + 1 if marker else 1
+    if [entry.index for entry in entries] != list(range(first, first + len(entries))):
+        raise ValueError(f"the first entries of this log must be {first} and those that follow it")
     disk.make_directory(directory)
     if segment_names(disk, directory):
         raise FileExistsError(f"{directory}: a log is here already")
-    _remove_leftovers(disk, directory)
+    remove_leftovers(disk, directory)
     log = ScannedLog(directory)
     log.identity = identity
     log.hard_state = hard_state or HardState()
     wal = Wal(log, SegmentFiles(disk, directory, segment_bytes))
     try:
-        wal._append(log.hard_state, entries, marker=marker, resets_log=marker is not None)
+        wal._append(log.hard_state, entries, marker=marker, resets_log=marker is not None, in_one=True)
         wal.sync()
     except BaseException:
         wal.close()
@@ -108,7 +111,7 @@ def open(  # noqa: A001 - as wal.open(), which is how it is used
     """
     log = scan(disk, directory)
     marker = log.choose_marker(is_usable or (lambda _: True))
-    _remove_leftovers(disk, directory)
+    remove_leftovers(disk, directory)
     file = disk.open(log.path)
     files = SegmentFiles(disk, directory, segment_bytes, segments=log.segments, ends=log.ends, file=file)
     try:
@@ -201,7 +204,9 @@ class Wal:
         *,
         marker: SnapshotMarker | None = None,
         resets_log: bool = False,
+        in_one: bool = False,
     ) -> None:
+        """Write a batch, or two where one would be longer than a segment, unless they must be ``in_one``."""
         if self._is_failed:
             raise _already_failed()
         if not self._is_synced:
@@ -212,18 +217,18 @@ class Wal:
         if opens_segment:
             opening = Opening(files.sequence + 1, self.last_index, self._identity, tuple(self._markers))
             payload = encode_payload(state, entries, opening=opening, marker=marker, resets_log=resets_log)
-            if disk_size(len(payload)) > files.limit and len(entries) > 1:
+            if disk_size(len(payload)) > files.limit and len(entries) > 1 and not in_one:
                 self._append_halves(state, entries)
                 return
         place = self._write_batch(payload, opens_segment=opens_segment)
         self._hard_state = state
+        if marker is not None:  # before the entries, which may follow it
+            self._note_marker(marker, resets_log=resets_log)
         if entries:
             self._positions.append(entries[0].index, len(entries), place)
-        if marker is not None:
-            self._note_marker(marker, resets_log=resets_log)
 
     def _append_halves(self, state: HardState, entries: Sequence[Entry]) -> None:
-        """Two batches where one would be longer than a segment."""
+        """Two batches for one.  No marker: :func:`create` alone has both, and it wants one batch."""
         half = len(entries) // 2
         commit = min(state.commit, entries[half - 1].index)  # never beyond what is in the log
         self._append(HardState(state.term, state.vote, commit), entries[:half])
@@ -255,8 +260,9 @@ class Wal:
     # -- space ------------------------------------------------------------------------
 
     def prepare_space(self) -> bool:
-        """Take one small step (256 KiB) of writing zeros ahead of the tail; ``True`` if more is wanted.
+        """Take one small step of writing zeros ahead of the tail; ``True`` if more is wanted.
 
+        One after each batch is meant: 256 KiB, more after large batches, at most 1 MiB.
         Raises :class:`OSError`, which harms nothing: the log works on without, more slowly.
         """
         return not self._is_failed and self._files.prepare()
@@ -392,9 +398,3 @@ def _mend(disk: Disk, file: DiskFile, log: ScannedLog) -> None:
     file.truncate(log.tail)
     file.sync()
     disk.sync_directory(log.directory)
-
-
-def _remove_leftovers(disk: Disk, directory: str) -> None:
-    for name in disk.list_directory(directory):
-        if name.endswith(TEMPORARY_SUFFIX):
-            disk.remove(f"{directory}/{name}")

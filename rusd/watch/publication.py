@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import attrs
+
 from rusd.watch.encoding import Event
 from rusd.watch.watcher import Watcher
 
@@ -25,6 +27,14 @@ MAX_BYTES = 16 << 20
 """Bytes of changes kept for them."""
 
 Delivery = tuple[Watcher, Sequence[Event]]
+
+
+@attrs.frozen
+class ProgressMark:
+    """A progress answer on its way behind publications: for ``watcher``, or for all of its stream."""
+
+    revision: int
+    watcher: Watcher | None
 
 
 class Publication:

@@ -19,12 +19,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import attrs
-
 from rusd.watch.catchup import CatchUp
 from rusd.watch.encoding import Event, control_response, event_responses
 from rusd.watch.matching import is_empty_range
-from rusd.watch.publication import Publication
+from rusd.watch.publication import ProgressMark, Publication
 from rusd.watch.watcher import DELETES, PUTS, Notify, State, Watcher
 
 if TYPE_CHECKING:
@@ -46,14 +44,6 @@ MAX_PROGRESS_MARKS = 128
 _FILTERS = {0: PUTS, 1: DELETES}  # WatchCreateRequest.FilterType: NOPUT, NODELETE
 
 
-@attrs.frozen
-class _ProgressMark:
-    """A progress answer on its way behind published events: for ``watcher``, or for all of the stream."""
-
-    revision: int
-    watcher: Watcher | None
-
-
 class WatchStream:
     """Made by :meth:`rusd.watch.hub.WatchHub.open_stream`."""
 
@@ -63,6 +53,7 @@ class WatchStream:
         "_fallen_behind",
         "_header",
         "_hub",
+        "_marks",
         "_max_response_bytes",
         "_next_id",
         "_offset",
@@ -88,8 +79,9 @@ class WatchStream:
         self._answers: list[bytes] = []
         self._catch_up: CatchUp | None = None
         # What is published and not sent yet, oldest first; _offset deliveries of the first are out.
-        self._pending: list[Publication | _ProgressMark] = []
+        self._pending: list[Publication | ProgressMark] = []
         self._offset = 0
+        self._marks = 0  # how many of _pending are marks
         self._fallen_behind = False
         self._woken = False
 
@@ -163,7 +155,12 @@ class WatchStream:
             self._mark_progress(None)
 
     def tick_progress(self) -> None:
-        """The periodic progress of watchers that asked for it and are idle; the owner keeps the time."""
+        """The periodic progress of watchers that asked for it and are idle; the owner keeps the time.
+
+        A client that has not taken its last answers yet misses the tick.
+        """
+        if self._answers or self._marks:
+            return
         for watcher in self.watchers.values():
             if watcher.notify is Notify.DUE and self._is_synced(watcher):
                 self._mark_progress(watcher)
@@ -229,7 +226,8 @@ class WatchStream:
         for item in self._pending:
             if spent >= budget and messages:
                 break
-            if isinstance(item, _ProgressMark):
+            if isinstance(item, ProgressMark):
+                self._marks -= 1
                 self._report_progress(item, messages)
             else:
                 spent = self._take_publication(item, messages, spent, budget)
@@ -294,14 +292,15 @@ class WatchStream:
         return watcher.state is State.LIVE and watcher.start <= self._hub.current_revision
 
     def _mark_progress(self, watcher: Watcher | None) -> None:
-        mark = _ProgressMark(self._hub.current_revision, watcher)
+        mark = ProgressMark(self._hub.current_revision, watcher)
         if not self._pending:
             self._answers.append(self._progress(mark))
-        elif sum(isinstance(item, _ProgressMark) for item in self._pending) < MAX_PROGRESS_MARKS:
+        elif self._marks < MAX_PROGRESS_MARKS:
             self._pending.append(mark)
+            self._marks += 1
         self._notify()
 
-    def _report_progress(self, mark: _ProgressMark, messages: list[bytes]) -> None:
+    def _report_progress(self, mark: ProgressMark, messages: list[bytes]) -> None:
         """Send a mark that has come to the front, if what it says still holds.
 
         A watcher that was cancelled hears nothing, and one that joined with history to read
@@ -311,7 +310,7 @@ class WatchStream:
         if all(watcher.state is State.LIVE for watcher in concerned):
             messages.append(self._progress(mark))
 
-    def _progress(self, mark: _ProgressMark) -> bytes:
+    def _progress(self, mark: ProgressMark) -> bytes:
         watch_id = NO_WATCH_ID if mark.watcher is None else mark.watcher.id
         return control_response(self._header(mark.revision), watch_id)
 
@@ -344,6 +343,7 @@ class WatchStream:
         """Verify the invariants; raises :class:`AssertionError`."""
         waiting = [item for item in self._pending if isinstance(item, Publication)]
         revisions = [item.revision for item in waiting]
+        assert self._marks == len(self._pending) - len(waiting) <= MAX_PROGRESS_MARKS, "marks"
         assert revisions == sorted(set(revisions)), "pending out of order"
         assert self._offset == 0 or isinstance(self._pending[0], Publication)
         assert all(self in item.deliveries for item in waiting), "pending, but given up"
@@ -364,7 +364,7 @@ class WatchStream:
             if isinstance(item, Publication):
                 item.taken_by(self)
         self._pending.clear()
-        self._offset = 0
+        self._offset = self._marks = 0
 
     def _read_history_instead(self) -> None:
         # Done here, not when the hub gives up: thousands of streams may fall behind in one turn.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rusd.http2 import ErrorCode, Role, Settings
@@ -220,6 +220,54 @@ def test_an_output_limit_holds_data_back_in_its_stream(make_server: Any, frames:
     assert sizes(server.output()) == [1000]
     assert [frame.kind for frame in server.output()] == ["DATA", "HEADERS"]
     assert server.output() == []
+
+
+def test_a_stream_that_another_ones_data_took_along_hears_of_it(make_server: Any, frames: Any) -> None:
+    server = make_server(peer=[(WINDOW, 1 << 20)], output_limit=40_000, low_water_mark=10_000)
+    server.feed(frames.headers(1), frames.headers(3), frames.window_update(0, 1 << 20))
+    server.connection.send_data(1, bytes(60_000))
+    assert sum(sizes(server.output())) == 40_000
+    assert server.connection.queued(1) == 20_000  # congested: the caller waits
+    server.take()
+    server.connection.send_data(3, bytes(20_000))  # more than a frame: all that wait have a turn
+    assert server.connection.queued(1) == server.connection.queued(3) == 0
+    server.connection.check()
+    assert sum(sizes(server.output())) == 40_000
+    server.connection.check()
+    assert server.output() == []
+    assert server.take() == [("window", 1)]
+
+
+@settings(max_examples=100)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from([1, 3, 5]), st.sampled_from([0, 100, 17_000, 55_000])), max_size=30
+    )
+)
+def test_whoever_was_made_to_wait_hears_when_to_go_on(
+    make_server: Any, frames: Any, steps: list[tuple[int, int]]
+) -> None:
+    server = make_server(peer=[(WINDOW, 1 << 30)], output_limit=40_000, low_water_mark=10_000)
+    server.feed(*map(frames.headers, (1, 3, 5)), frames.window_update(0, 1 << 30))
+    connection = server.connection
+    waiting = set()
+
+    def go_on(stream_id: int) -> None:
+        if connection.queued(stream_id) < 10_000:
+            waiting.discard(stream_id)
+
+    server.reactions["window"] = go_on
+    for stream_id, size in steps:
+        if size:
+            connection.send_data(stream_id, bytes(size))
+        else:
+            connection.data_to_send()
+        if connection.queued(stream_id) >= 10_000:
+            waiting.add(stream_id)
+        connection.check()
+    while connection.data_to_send():
+        connection.check()
+    assert not waiting
 
 
 # -- receiving -------------------------------------------------------------

@@ -9,7 +9,8 @@ import google_crc32c
 import pytest
 
 from rusd.mvcc import CompactedError, FutureRevisionError, HashKv, Store
-from rusd.mvcc.hashing import REMEMBERED_HASHES, revision_key
+from rusd.mvcc.hashing import REMEMBERED_HASHES, KvHasher, revision_key
+from rusd.mvcc.history import SLICE_BYTES
 from rusd.mvcc.record import put_record, tombstone_record
 
 
@@ -192,3 +193,27 @@ def test_an_abandoned_job_lets_compactions_go_on(player) -> None:
     job.close()
     job.close()
     assert player.store.pins == 0
+
+
+def test_large_records_are_hashed_in_slices_bounded_in_bytes(player, monkeypatch) -> None:
+    for number in range(40):
+        player.put(b"%03d" % number, b"v" * 200_000)
+    sizes: list[int] = []
+
+    class Watched(KvHasher):
+        def feed(self, records, keep) -> None:
+            sizes.append(sum(len(record.field) for record in records))
+            super().feed(records, keep)
+
+    monkeypatch.setattr("rusd.mvcc.hashing.KvHasher", Watched)
+    monkeypatch.setattr("rusd.mvcc.compaction.KvHasher", Watched)
+    expected = player.hash()
+    job = player.store.hash_kv(0)
+    while not job.step(1000):
+        pass
+    assert job.result == expected
+    compaction = player.store.compact(30)
+    while not compaction.step(1000):
+        pass
+    assert max(sizes) <= SLICE_BYTES
+    assert len(sizes) > 3 * 6

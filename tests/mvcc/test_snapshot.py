@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rusd.mvcc import Loader, SnapshotFormatError, Store
+from rusd.mvcc.history import SLICE_BYTES
 
 
 def dump(store: Store, budget: int = 1000) -> list[bytes]:
@@ -114,6 +115,31 @@ def test_a_dump_leaves_out_what_a_compaction_has_not_removed_yet(player) -> None
     assert len(dumps) > 5
     assert all(chunks == dumps[0] for chunks in dumps)
     assert facts(load(dumps[0])) == facts(player.store)
+
+
+def test_a_chunk_of_large_records_is_bounded_in_bytes(player) -> None:
+    for number in range(100):
+        player.put(b"%03d" % number, b"v" * 60_000)
+    player.put(b"huge", b"v" * 3 * SLICE_BYTES)
+    player.put(b"small")
+    chunks = dump(player.store)
+    overhead = 1000 * 64
+    large = [len(chunk) for chunk in chunks if len(chunk) > SLICE_BYTES + overhead]
+    assert len(large) == 1, "a record that is larger alone has a chunk to itself"
+    assert large[0] < 3 * SLICE_BYTES + overhead
+    assert len(chunks) < 14, "and the others are filled"
+    assert facts(load(chunks)) == facts(player.store)
+
+
+def test_a_slice_of_one_large_transaction_is_bounded_too(player) -> None:
+    value = b"v" * 300_000
+    player.write(lambda t: [t.put(b"%03d" % number, value) for number in range(20)])
+    cut = player.store.dump()
+    sizes = []
+    while part := cut.take(5):
+        sizes.append(len(part))
+    cut.close()
+    assert sizes == [3, 2] * 4, "what did not fit goes first the next time"
 
 
 # -- bad input ------------------------------------------------------------------

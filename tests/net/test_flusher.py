@@ -80,6 +80,42 @@ async def test_one_task_ending_leaves_the_work_to_the_others() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_a_task_that_ends_with_marks_left_hands_them_to_another() -> None:
+    flusher = Flusher()
+    connection = Connection()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flusher.run)
+        await trio.testing.wait_all_tasks_blocked()
+        flusher.expect()  # and no flush follows
+        flusher.mark(connection)
+        await trio.testing.wait_all_tasks_blocked()
+        assert connection.sends == 0
+        async with trio.open_nursery() as short:
+            short.start_soon(flusher.run)  # would flush in its first turn
+            short.cancel_scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert connection.sends == 1
+        flusher.mark(connection)
+        await trio.testing.wait_all_tasks_blocked()
+        assert connection.sends == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_marks_of_a_broken_promise_to_flush_wait_for_the_next_flush() -> None:
+    flusher = Flusher()
+    first, second = Connection(), Connection()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flusher.run)
+        await trio.testing.wait_all_tasks_blocked()
+        flusher.expect()
+        flusher.mark(first)
+        flusher.mark(second)
+        flusher.expect()
+        flusher.flush()
+        assert (first.sends, second.sends) == (1, 1)
+        nursery.cancel_scope.cancel()
+
+
 async def test_many_answers_of_one_connection_leave_in_one_send(
     serve: Any, service: Any, network: Any, encode: Any, monkeypatch: Any
 ) -> None:

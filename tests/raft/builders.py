@@ -8,6 +8,9 @@ from typing import Any
 
 from rusd.raft import Configuration, Entry, HardState, Log, Message, MessageType, Node, Ready, Role
 
+APPEND = MessageType.APPEND_ENTRIES
+ACK = MessageType.APPEND_RESPONSE
+
 
 def entries(*terms: int, first: int = 1, data: bytes = b"x") -> list[Entry]:
     """Entries of the given terms, at ``first`` and on."""
@@ -40,9 +43,7 @@ def message(kind: MessageType, term: int, *, from_: int = 2, to: int = 1, **fiel
 
 
 def append(term: int, index: int, log_term: int, new: Sequence[Entry] = (), **fields: Any) -> Message:
-    return message(
-        MessageType.APPEND_ENTRIES, term, index=index, log_term=log_term, entries=list(new), **fields
-    )
+    return message(APPEND, term, index=index, log_term=log_term, entries=list(new), **fields)
 
 
 def carry_out(node: Node) -> Ready:
@@ -102,7 +103,20 @@ def make_leader(terms: Sequence[int] = (), **kwargs: Any) -> Node:
 
 def acknowledge(node: Node, from_: int, index: int) -> None:
     """``from_`` has the leader's log up to ``index``."""
-    node.step(message(MessageType.APPEND_RESPONSE, node.term, from_=from_, to=node.id, index=index))
+    node.step(message(ACK, node.term, from_=from_, to=node.id, index=index))
+
+
+def appends(node: Node, to: int) -> list[Message]:
+    """The appends that the node sends to one peer when carried out."""
+    return [m for m in sent(node) if m.type is APPEND and m.to == to]
+
+
+def replicating(node: Node, *peers: int) -> Node:
+    """Bring ``peers`` up to date, so that they are sent to without asking."""
+    for peer in peers:
+        acknowledge(node, peer, node.last_index)
+    carry_out(node)
+    return node
 
 
 def tick(node: Node, count: int) -> None:

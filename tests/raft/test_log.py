@@ -163,6 +163,22 @@ def test_trimming_stops_where_it_was_told() -> None:
     assert not log.trim(6)
 
 
+def test_a_log_far_over_its_limits_is_not_moved_at_every_step() -> None:
+    """A recovery begins with all entries since the snapshot, and applies them slice by slice."""
+    log = Log(entries(*[1] * 5000), max_entries=500)
+    moves = [log.trim(applied) for applied in range(1, 5001)].count(True)
+    assert log.last_index - log.base_index <= 500
+    assert moves <= 12
+
+
+def test_a_log_over_its_limit_of_bytes_is_trimmed_once_a_quarter_can_go() -> None:
+    log = Log([Entry(1, index, data=bytes(10)) for index in range(1, 101)], max_bytes=100)
+    assert not log.trim(24)
+    assert log.trim(25)
+    assert log.base_index == 25
+    log.check()
+
+
 def test_what_is_not_durable_is_never_trimmed() -> None:
     log = Log(max_entries=1)
     for entry in entries(1, 1, 1):

@@ -19,33 +19,21 @@ from rusd.raft import (
     Snapshot,
 )
 from tests.raft.builders import (
+    ACK,
+    APPEND,
     acknowledge,
     answer,
     append,
+    appends,
     carry_out,
     entries,
     make_leader,
     make_node,
     message,
+    replicating,
     sent,
     tick,
 )
-
-APPEND = MessageType.APPEND_ENTRIES
-ACK = MessageType.APPEND_RESPONSE
-
-
-def appends(node: Node, to: int) -> list[Message]:
-    return [m for m in sent(node) if m.type is APPEND and m.to == to]
-
-
-def replicating(node: Node, *peers: int) -> Node:
-    """Bring ``peers`` up to date, so that they are sent to without asking."""
-    for peer in peers:
-        acknowledge(node, peer, node.last_index)
-    carry_out(node)
-    return node
-
 
 # -- figure 7, and how a leader finds where the logs agree ------------------------------------
 

@@ -8,12 +8,13 @@ from rusd.raft import (
     Entry,
     InvariantViolation,
     Limits,
-    Message,
     MessageType,
     Node,
     TooManyUncommitted,
 )
 from tests.raft.builders import (
+    ACK,
+    APPEND,
     acknowledge,
     answer,
     append,
@@ -22,26 +23,11 @@ from tests.raft.builders import (
     make_leader,
     make_node,
     message,
+    replicating,
     sent,
     tick,
 )
 from tests.raft.mutants import CommitsOldTerms, CountsItselfEarly
-
-APPEND = MessageType.APPEND_ENTRIES
-ACK = MessageType.APPEND_RESPONSE
-
-
-def appends(node: Node, to: int) -> list[Message]:
-    return [m for m in sent(node) if m.type is APPEND and m.to == to]
-
-
-def replicating(node: Node, *peers: int) -> Node:
-    """Bring ``peers`` up to date, so that they are sent to without asking."""
-    for peer in peers:
-        acknowledge(node, peer, node.last_index)
-    carry_out(node)
-    return node
-
 
 # -- the leader ---------------------------------------------------------------------
 

@@ -18,7 +18,10 @@ from etcdpb.rpc_pb2 import (
     WatchProgressRequest,
     WatchRequest,
 )
-from tests.support.inprocess import Stream, running
+from rusd.grpc import Code, StatusError
+from rusd.services.watch import WatchService
+from rusd.watch import WatchStream
+from tests.support.inprocess import Etcd, Stream, running
 
 INTERVAL = 600.0
 ALL = b"\0"
@@ -312,3 +315,105 @@ async def test_a_client_that_asks_faster_than_it_reads_gets_every_answer() -> No
             nursery.start_soon(ask)
             for _ in range(5000):
                 assert (await stream.receive()).canceled
+
+
+# -- what goes wrong in one stream -----------------------------------------------------------------
+
+
+@pytest.fixture
+def services(monkeypatch: pytest.MonkeyPatch) -> list[WatchService]:
+    """The services made during the test: one for each server."""
+    made = []
+    original = WatchService.__init__
+
+    def init(service: WatchService, *arguments: Any, **options: Any) -> None:
+        original(service, *arguments, **options)
+        made.append(service)
+
+    monkeypatch.setattr(WatchService, "__init__", init)
+    return made
+
+
+def spoil(service: WatchService, monkeypatch: pytest.MonkeyPatch, method: str) -> WatchStream:
+    """Make ``method`` raise for the stream that has a watch with id 13."""
+    [victim] = [stream for stream in service._context.hub.streams if 13 in stream.watchers]
+    original = getattr(WatchStream, method)
+
+    def spoilt(stream: WatchStream, *arguments: Any) -> Any:
+        if stream is victim:
+            raise LookupError("a bug in the output")
+        return original(stream, *arguments)
+
+    monkeypatch.setattr(WatchStream, method, spoilt)
+    return victim
+
+
+async def assert_failed(etcd: Etcd, service: WatchService, stream: Stream) -> None:
+    """``stream`` has ended with UNKNOWN, said so in the log once, and left nothing behind."""
+    with pytest.raises(StatusError) as caught:
+        await stream.receive()
+    assert caught.value.code is Code.UNKNOWN
+    [event] = etcd.sink.events()
+    assert (event["level"], event["msg"]) == ("error", "watch stream failed")
+    assert event["error"] == "a bug in the output"
+    assert "LookupError" in event["stacktrace"]
+    hub = service._context.hub
+    hub.check()
+    assert hub.stream_count == hub.watcher_count == 1
+
+
+async def test_a_bug_in_the_output_of_one_stream_ends_that_stream_alone(
+    services: list[WatchService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as broken, etcd.open("Watch/Watch") as sound:
+        await watch(broken, watch_id=13)
+        await watch(sound)
+        spoil(services[0], monkeypatch, "pull")
+        assert await etcd.put(b"k", b"1") == 2
+        await assert_failed(etcd, services[0], broken)
+        assert await etcd.put(b"k", b"2") == 3
+        assert await values(sound, 2) == [b"1", b"2"]
+
+
+async def test_a_stream_that_fails_in_the_turn_of_another_does_not_end_that_one(
+    services: list[WatchService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as broken, etcd.open("Watch/Watch") as sound:
+        await watch(broken, watch_id=13)
+        victim = spoil(services[0], monkeypatch, "pull")
+        victim.request_progress()  # has something to say, and the other's request gives it its turn
+        await watch(sound)
+        await assert_failed(etcd, services[0], broken)
+        await etcd.put(b"k", b"v")
+        assert await values(sound, 1) == [b"v"]
+
+
+async def test_a_stream_that_failed_sends_nothing_more(
+    services: list[WatchService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as broken, etcd.open("Watch/Watch") as sound:
+        await watch(broken, watch_id=13)
+        await watch(sound)
+        with monkeypatch.context() as patch:
+            victim = spoil(services[0], patch, "pull")
+            victim.request_progress()
+            services[0].pump()
+        services[0].awake += services[0]._clients
+        services[0].pump()  # works again, and its handler has not ended yet: this would follow a gap
+        await assert_failed(etcd, services[0], broken)
+        await etcd.put(b"k", b"v")
+        assert await values(sound, 1) == [b"v"]
+
+
+async def test_periodic_progress_that_fails_for_one_stream_reaches_the_others(
+    services: list[WatchService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running() as etcd, etcd.open("Watch/Watch") as broken, etcd.open("Watch/Watch") as sound:
+        await watch(broken, watch_id=13, progress_notify=True)
+        await watch(sound, progress_notify=True)
+        spoil(services[0], monkeypatch, "tick_progress")
+        await etcd.pass_time(INTERVAL * 1.11)
+        await assert_failed(etcd, services[0], broken)
+        for _ in range(2):
+            assert not (await sound.receive()).events
+            await etcd.pass_time(INTERVAL * 1.11)

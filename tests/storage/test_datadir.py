@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import posixpath
 import stat
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from rusd.storage import (
     SnapshotName,
     Wal,
 )
-from rusd.testing.disk import MemoryDisk
+from rusd.testing.disk import FaultDisk, MemoryDisk
 
 PATH = "/srv/data"
 SMALL = 4096
@@ -93,7 +96,7 @@ def test_snapshots_without_a_log_are_not_thrown_away() -> None:
     fill(log, 1, 5)
     name = snapshot(member, log, 4)
     elsewhere = DataDir(disk.crash(), PATH, wal_directory="/other")
-    with pytest.raises(MissingLogError, match="check --wal-dir"):
+    with pytest.raises(MissingLogError, match="put the log back"):
         elsewhere.create_member(b"new")
     assert elsewhere.snapshots() == [name]
     elsewhere.create_member(b"new", marker=SnapshotMarker(4, 1))
@@ -130,6 +133,134 @@ def test_a_damaged_snapshot_is_passed_over_with_a_reason(damage: str) -> None:
     assert [entry.index for entry in opened.recovered.entries] == list(range(4, 10))
     assert len(opened.skipped) == 1
     assert newer.name in opened.skipped[0]
+
+
+def test_a_damaged_snapshot_is_set_aside_and_never_kept_for_a_good_one() -> None:
+    disk = MemoryDisk()
+    member, log = new_member(disk)
+    fill(log, 1, 30)
+    good = snapshot(member, log, 30)
+    member.prune(log)
+    fill(log, 31, 60)
+    damaged = snapshot(member, log, 60)
+    member.prune(log)
+    disk.open(f"{member.snapshot_directory}/{damaged.name}").write_at(60, b"\xff")
+    disk = disk.copy()
+    member = DataDir(disk, PATH)
+    opened = member.open_member(segment_bytes=SMALL)
+    assert opened.snapshot == good
+    assert f"kept as {damaged.name}.broken" in opened.skipped[0]
+    assert member.snapshots() == [good]
+    fill(opened.wal, 61, 90)
+    newest = snapshot(member, opened.wal, 90)
+    member.prune(opened.wal)
+    assert member.snapshots() == [good, newest]
+    assert opened.wal.first_index <= good.index
+    assert f"{damaged.name}.broken" in disk.list_directory(member.snapshot_directory)
+    # The newest is damaged as well, and there still is a way back.
+    disk.open(f"{member.snapshot_directory}/{newest.name}").write_at(60, b"\xff")
+    again = DataDir(disk.copy(), PATH).open_member(segment_bytes=SMALL)
+    assert again.snapshot == good
+    assert len(again.recovered.entries) == 60
+
+
+def test_a_snapshot_set_aside_can_be_written_anew_under_its_name() -> None:
+    disk = MemoryDisk()
+    member, log = new_member(disk)
+    fill(log, 1, 9)
+    name = snapshot(member, log, 6)
+    for _ in range(2):  # the second time there is a file of the first
+        disk.open(f"{member.snapshot_directory}/{name.name}").write_at(60, b"\xff")
+        disk = disk.copy()
+        member = DataDir(disk, PATH)
+        opened = member.open_member(segment_bytes=SMALL)
+        assert opened.snapshot is None
+        assert snapshot(member, opened.wal, 6) == name
+    opened = DataDir(disk.crash(), PATH).open_member(segment_bytes=SMALL)
+    assert (opened.snapshot, opened.skipped) == (name, ())
+
+
+def test_a_crash_while_a_snapshot_is_set_aside_changes_nothing() -> None:
+    disk = MemoryDisk()
+    member, log = new_member(disk)
+    fill(log, 1, 9)
+    older, newer = snapshot(member, log, 3), snapshot(member, log, 6)
+    disk.open(f"{member.snapshot_directory}/{newer.name}").write_at(60, b"\xff")
+    for stop in range(1, 15):
+        copy = disk.copy()
+        faults = FaultDisk(copy)
+        faults.stop_after(None, stop)
+        with contextlib.suppress(OSError):
+            DataDir(faults, PATH).open_member(segment_bytes=SMALL)
+        for keep in ([], copy.unsynced()):
+            opened = DataDir(copy.crash(keep), PATH).open_member(segment_bytes=SMALL)
+            assert opened.snapshot == older
+            assert len(opened.recovered.entries) == 6
+    assert not faults.is_stopped
+
+
+class NamesDisk(MemoryDisk):
+    """Knows the directories whose names are not durable yet, and may stop before making one so."""
+
+    def __init__(self, stop_after: int = -1) -> None:
+        super().__init__()
+        self.unsynced_names: set[str] = set()
+        self.syncs_left = stop_after
+
+    def make_directory(self, path: str) -> None:
+        parent = posixpath.normpath(path)
+        while not self.exists(parent):
+            self.unsynced_names.add(parent)
+            parent = posixpath.dirname(parent) or "."
+        super().make_directory(path)
+
+    def sync_directory(self, path: str) -> None:
+        if self.syncs_left == 0:
+            raise OSError(errno.EIO, "killed here")
+        self.syncs_left -= 1
+        super().sync_directory(path)
+        path = posixpath.normpath(path)
+        self.unsynced_names -= {
+            name for name in self.unsynced_names if (posixpath.dirname(name) or ".") == path
+        }
+
+
+@pytest.mark.parametrize("path", ["/a/b/c", "/a/b/c/", "/a//b///c//", "a/b/c", "c", "c/", "./a/c"])
+def test_every_directory_that_is_made_has_a_durable_name(path: str) -> None:
+    disk = NamesDisk()
+    disk.make_directory("/a")
+    disk.unsynced_names.clear()
+    DataDir(disk, path, wal_directory="/fast/disk/wal/").create_member(b"id")
+    assert disk.list_directory(f"{path}/member") == ["lock", "snap"]
+    assert disk.unsynced_names == set()
+
+
+@pytest.mark.parametrize("stop", range(9))
+def test_a_start_after_a_killed_one_makes_every_name_durable(stop: int) -> None:
+    disk = NamesDisk(stop_after=stop)
+    with contextlib.suppress(OSError):
+        DataDir(disk, "/a/b/c").close()
+    disk.syncs_left = -1
+    DataDir(disk, "/a/b/c").create_member(b"id")
+    assert disk.unsynced_names == set()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EINVAL])
+def test_a_parent_that_cannot_be_synced_is_no_obstacle(number: int) -> None:
+    class Root(MemoryDisk):
+        def sync_directory(self, path: str) -> None:
+            if path == "/":
+                raise OSError(number, "not yours")
+            super().sync_directory(path)
+
+    DataDir(Root(), "/data").create_member(b"id")
+
+
+def test_a_failing_disk_is_not_taken_for_that() -> None:
+    faults = FaultDisk(MemoryDisk())
+    faults.fail("sync_directory")
+    with pytest.raises(OSError, match="Input/output"):
+        DataDir(faults, PATH)
 
 
 def test_pruning_keeps_two_snapshots_and_the_log_from_the_older() -> None:

@@ -18,7 +18,7 @@ from rusd.storage import (
     wal,
 )
 from rusd.storage.batch import SECTOR_BYTES
-from rusd.storage.space import FILL_STEP_BYTES, fill_goal
+from rusd.storage.space import FILL_STEP_BYTES, MOST_FILL_STEP_BYTES, fill_goal
 from rusd.testing.disk import FaultDisk, MemoryDisk
 
 DIRECTORY = "/data/member/wal"
@@ -246,6 +246,69 @@ def test_a_log_can_begin_after_a_snapshot() -> None:
     assert (log.first_index, log.last_index) == (51, 50)
 
 
+def test_a_log_can_begin_after_a_snapshot_with_entries() -> None:
+    disk = MemoryDisk()
+    marker = SnapshotMarker(50, 3)
+    first = entries(51, *[bytes(300)] * 40, term=3)
+    log = wal.create(
+        disk,
+        DIRECTORY,
+        b"id",
+        marker=marker,
+        hard_state=HardState(3, 0, 50),
+        entries=first,
+        segment_bytes=SMALL,
+    )
+    assert (log.first_index, log.last_index, log.markers) == (51, 90, (marker,))
+    log.check()
+    save(log, 91, b"more", term=3, commit=60)
+    log, recovered = wal.open(disk.crash(), DIRECTORY, segment_bytes=SMALL)
+    assert recovered.marker == marker
+    assert plain(recovered.entries) == plain([*first, *entries(91, b"more", term=3)])
+    assert (log.first_index, log.last_index) == (51, 91)
+
+
+@pytest.mark.parametrize(
+    ("first", "marker"),
+    [
+        (entries(2, b"a"), None),
+        ([*entries(1, b"a"), *entries(3, b"b")], None),
+        (entries(1, b"a"), SnapshotMarker(50, 3)),
+        (entries(52, b"a"), SnapshotMarker(50, 3)),
+    ],
+)
+def test_first_entries_with_a_gap_are_refused_and_nothing_is_written(
+    first: list[Entry], marker: SnapshotMarker | None
+) -> None:
+    disk = MemoryDisk()
+    with pytest.raises(ValueError, match="first entries"):
+        wal.create(disk, DIRECTORY, b"id", entries=first, marker=marker)
+    assert not disk.exists(DIRECTORY) or not disk.list_directory(DIRECTORY)
+
+
+@pytest.mark.parametrize("marker", [None, SnapshotMarker(50, 3)])
+def test_after_a_crash_there_is_no_log_or_one_with_all_its_first_entries(
+    marker: SnapshotMarker | None,
+) -> None:
+    first = entries(marker.index + 1 if marker else 1, *[bytes(300)] * 40)  # more than a segment
+    outcomes = set()
+    for stop in range(1, 20):
+        disk = MemoryDisk()
+        faults = FaultDisk(disk)
+        faults.stop_after(None, stop)
+        with contextlib.suppress(OSError):
+            wal.create(faults, DIRECTORY, b"id", entries=first, marker=marker, segment_bytes=SMALL)
+        for keep in ([], disk.unsynced(), disk.unsynced()[::2], disk.unsynced()[1::2]):
+            after = disk.crash(keep)
+            if not any(name.endswith(".wal") for name in after.list_directory(DIRECTORY)):
+                outcomes.add(0)
+                continue
+            _, recovered = wal.open(after, DIRECTORY, segment_bytes=SMALL)
+            assert recovered.marker == marker
+            outcomes.add(len(recovered.entries))
+    assert outcomes == {0, 40}
+
+
 def test_release_drops_whole_segments_and_keeps_state() -> None:
     disk = MemoryDisk()
     log = wal.create(disk, DIRECTORY, b"id", segment_bytes=SMALL)
@@ -368,6 +431,23 @@ def test_a_step_is_small() -> None:
     before = disk.open(path).size()
     assert log.prepare_space()
     assert disk.open(path).size() - before <= FILL_STEP_BYTES
+
+
+@pytest.mark.parametrize("size", [1000, 300_000, 600_000, 1_000_000])
+def test_a_step_after_each_batch_keeps_the_zeros_ahead(size: int) -> None:
+    disk = MemoryDisk()
+    log = wal.create(disk, DIRECTORY, b"id")
+    path = f"{DIRECTORY}/{disk.list_directory(DIRECTORY)[0]}"
+    grown = []
+    for index in range(1, 25):
+        before = disk.open(path).size()
+        save(log, index, bytes(size))
+        if disk.open(path).size() > before:
+            grown.append(index)
+        before = disk.open(path).size()
+        log.prepare_space()
+        assert disk.open(path).size() - before <= MOST_FILL_STEP_BYTES
+    assert set(grown) <= {1, 2}, "only at the beginning do batches make the file longer"
 
 
 def test_fill_goals_stay_ahead_of_the_tail_and_within_the_segment() -> None:

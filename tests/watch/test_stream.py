@@ -584,7 +584,11 @@ def test_unread_progress_answers_are_bounded(world) -> None:
     world.put(b"k")
     for _ in range(2 * MAX_PROGRESS_MARKS):
         client.stream.request_progress()
+    world.hub.check()
     assert sum(response.watch_id == -1 for response in client.drain()) == MAX_PROGRESS_MARKS
+    world.put(b"k")
+    client.stream.request_progress()  # there is room again
+    assert [response.watch_id for response in client.drain()] == [0, -1]
 
 
 def test_periodic_progress_is_for_idle_watchers_that_asked(world) -> None:
@@ -617,6 +621,41 @@ def test_periodic_progress_skips_watchers_that_read_history_or_wait_for_a_revisi
     client.watch(b"k", start_revision=9, progress_notify=True)
     client.stream.tick_progress()
     assert all(response.created or response.events for response in client.drain())
+
+
+@pytest.mark.parametrize("events_pending", [False, True])
+def test_a_client_that_takes_nothing_is_told_of_its_progress_once(world, events_pending: bool) -> None:
+    client = world.client()
+    client.watch(b"k")
+    for _ in range(3):
+        client.watch(b"idle", progress_notify=True)
+    client.drain()
+    for _ in range(2):  # it is told again once it has taken that
+        if events_pending:
+            world.put(b"k")
+        for _ in range(50):
+            client.stream.tick_progress()
+            world.hub.check()
+        responses = client.drain(budget=1)
+        assert [response.watch_id for response in responses if not response.events] == [1, 2, 3]
+        world.hub.check()
+
+
+@pytest.mark.parametrize("ask", ["tick_progress", "request_progress"])
+def test_progress_costs_no_look_at_what_is_pending(world, ask: str) -> None:
+    class Unseen(list):
+        def __iter__(self):
+            raise AssertionError("looked through")
+
+    client = world.client()
+    client.watch(b"k")
+    client.watch(b"idle", progress_notify=True)
+    client.drain()
+    for _ in range(10):
+        world.put(b"k")
+    client.stream._pending = Unseen(client.stream._pending)
+    getattr(client.stream, ask)()
+    assert len(client.stream._pending) == 11
 
 
 def test_periodic_progress_of_a_cancelled_watcher_is_not_sent(world) -> None:
@@ -796,6 +835,7 @@ def test_progress_of_a_stream_that_fell_behind_is_not_answered(make_world: Calla
     world.put(b"k")
     client.stream.request_progress()
     world.put(b"k")
+    world.hub.check()
     client.stream.request_progress()
     assert all(response.watch_id == 0 for response in client.drain())
 
