@@ -246,12 +246,10 @@ def test_cluster_and_maintenance(both: TWO) -> None:
 
 @pytest.mark.long
 def test_check_perf(both: TWO) -> None:
-    # Both at once: it takes a minute each.  What it prints is mostly figures; its verdicts have to agree.
+    # Both at once: it takes a minute each.  Its verdicts are about speed, which is no test's business;
+    # that it comes to them at all is.
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda one: one.run("check", "perf", "--load=s", seconds=180), both))
-    verdicts = [
-        [line.split(":")[0] for line in result.stdout.splitlines() if line.startswith(("PASS", "FAIL"))]
-        for result in results
-    ]
-    assert verdicts[1] == verdicts[0]
-    assert results[1].status == results[0].status
+    for result in results:
+        for judged in ("Throughput", "lowest request", "tddev"):
+            assert judged in result.stdout, result
