@@ -6,10 +6,10 @@
     <data-dir>/member/wal/     the log
     <data-dir>/member/snap/    snapshot files; one found damaged is kept as <name>.broken, out of the way
 
-All directories are made with mode 0700, as etcd does (``facts``: server,
-start-up).  The format version stands in the files themselves, at the front of
-each segment and each snapshot, so it can't disagree with them; etcd's own
-files, and versions not known here, are refused and left alone.
+All directories are made with mode 0700, as etcd does.  The format version stands
+in the files themselves, at the front of each segment and each snapshot, so it
+can't disagree with them; etcd's own files, and versions not known here, are
+refused and left alone.
 """
 
 from __future__ import annotations

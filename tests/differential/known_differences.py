@@ -1,6 +1,6 @@
 """Where etcd 3.6, which rusd imitates, answers unlike etcd 3.5.1, which it is compared with.
 
-Each row names the fact it rests on (section and line of the collected facts on 3.6) and decides, for one pair
+Each row names the fact of 3.6's interface that it rests on and decides, for one pair
 of answers, whether this is that difference and nothing else.  A row that never fires in a long run fails it:
 then the row is wrong, or rusd behaves like 3.5.1.
 """
@@ -154,31 +154,31 @@ def _tombstone_at_the_compacted_revision(o: Observation) -> bool:
 ROWS: tuple[KnownDifference, ...] = (
     KnownDifference(
         "HashKV tells the revision it hashed",
-        "api 2: HashKVResponse.hash_revision = 4 (since 3.6)",
+        "messages: HashKVResponse.hash_revision = 4 (since 3.6)",
         _same_but_hash_revision,
     ),
     KnownDifference(
         "HashKV remembers the hashes of the last compactions",
-        "behaviour 12: hashes made by the last 10 compactions are cached and returned when the asked "
+        "maintenance, HashKV: hashes made by the last 10 compactions are cached and returned when the asked "
         "revision equals one of them; compact_revision is then the one BEFORE that compaction",
         _remembered_hash,
     ),
     KnownDifference(
         "a Txn with several faults is refused for the first",
-        "errors 4, Txn: apply-time checks run on the taken path: range revision, put lease exists, ignore_* "
+        "txn: apply-time checks run on the taken path: range revision, put lease exists, ignore_* "
         "key exists (3.6 looks at one operation after the other, 3.5.1 at all puts before any range)",
         _other_error_of_a_txn,
     ),
     KnownDifference(
         "a progress request that can't be answered isn't",
-        "behaviour 8: progress request (manual): if every watcher of the stream is synced and cur >= "
+        "watch: progress request (manual): if every watcher of the stream is synced and cur >= "
         "each start_revision, exactly one response, otherwise nothing is sent, also with no watchers",
         _silent_progress,
     ),
     KnownDifference(
         "a tombstone at the compacted revision is still there to be watched",
-        "behaviour 7: a tombstone whose rev == R is kept until the next compaction (since 3.5.16/3.6), "
-        "peers-tests 3: TestDeleteEventDrop_Issue18089",
+        "compaction: a tombstone whose rev == R is kept until the next compaction (since 3.5.16/3.6), "
+        "etcd's own end-to-end test TestDeleteEventDrop_Issue18089",
         _tombstone_at_the_compacted_revision,
     ),
 )

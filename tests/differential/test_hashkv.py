@@ -5,8 +5,8 @@ revisions, tombstones and what each compaction leaves.  Each history is asked at
 and after each of its compactions.
 
 Histories compact with ``physical=true`` only.  etcd skips what a running removal has yet to remove, except
-when nothing at all would be kept (facts, behaviour 12); then the number depends on how far the removal is, on
-etcd itself, and comparing it would be a race.
+when nothing at all would be kept (an oddity of etcd 3.6's hash); then the number depends on how far the
+removal is, on etcd itself, and comparing it would be a race.
 """
 
 from __future__ import annotations
