@@ -62,9 +62,3 @@ async def _listen(url: Url, environment: Environment) -> Listener:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise StartError(f"listen tcp {url.authority}: bind: {reason}") from error
-
-
-def address_of(listener: Listener) -> str:
-    """``host:port`` of a listener, IPv6 hosts in brackets."""
-    host, port = listener.address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

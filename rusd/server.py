@@ -24,11 +24,11 @@ from etcdpb import rusd_pb2
 from rusd.autocompact import AutoCompactor, make_schedule
 from rusd.background import Compactor, LeaseKeeper
 from rusd.config import Config, UsageError, validate
-from rusd.environment import Clock, Environment, MemoryDisk, real_environment
+from rusd.environment import Clock, Environment, MemoryDisk, join_address, real_environment
 from rusd.gateway import Health, PeerRoutes, Routes
 from rusd.grpc import Registry
 from rusd.lease import Lessor, minimum_ttl
-from rusd.listeners import Listeners, StartError, address_of, bind
+from rusd.listeners import Listeners, StartError, bind
 from rusd.logs import Logger, make_logger
 from rusd.member import OpenMember, open_member
 from rusd.mvcc import Compaction, Record
@@ -222,7 +222,8 @@ class _Parts:
         self._member = member
         clock, machine = environment.clock, member.machine
         self._machine = machine
-        election_timeout = config.election_timeout / 1000
+        self._servers: list[NetServer] = []
+        self.handle = Server(config, member, clock, self._servers)
         self._flusher = Flusher()
         self.core = Core(
             member.node, machine, member=member.member_id, boot=environment.random.getrandbits(32)
@@ -233,7 +234,7 @@ class _Parts:
             environment,
             log,
             tick_interval=config.heartbeat_interval / 1000,
-            request_timeout=REQUEST_BASE_TIMEOUT_SECONDS + 2 * election_timeout,
+            request_timeout=self.handle.request_timeout,
             before_answers=self._flusher.expect,
             after_apply=self._after_apply,
             disk_is_shared=lambda: self._snapshotter.active,
@@ -257,7 +258,9 @@ class _Parts:
         )
         self._compactor = observer.compactor
         self._auto_compactor = self._make_auto_compactor()
-        self._lease_keeper = LeaseKeeper(self.replica, observer.lessor, clock, extension=election_timeout)
+        self._lease_keeper = LeaseKeeper(
+            self.replica, observer.lessor, clock, extension=config.election_timeout / 1000
+        )
         self._context = Context(
             replica=self.replica,
             machine=machine,
@@ -280,8 +283,6 @@ class _Parts:
             progress_interval=config.watch_progress_notify_interval,
             minimum_ttl=minimum_ttl(config.election_ticks, config.heartbeat_interval),
         )
-        self._servers: list[NetServer] = []
-        self.handle = Server(config, member, clock, self._servers)
 
     def _make_auto_compactor(self) -> AutoCompactor | None:
         config, clock, machine = self._config, self._environment.clock, self._machine
@@ -348,7 +349,7 @@ class _Parts:
             server = NetServer(None, peer_routes, environment, log, limits, flusher)
             self._servers.append(server)
             await nursery.start(server.serve, listener)
-            log.info("serving peer traffic", address=address_of(listener))
+            log.info("serving peer traffic", address=join_address(*listener.address))
         log.info(
             "now serving peer/client/metrics",
             local_member_id=f"{self._member.member_id:x}",
@@ -365,7 +366,7 @@ class _Parts:
             log.info(
                 "serving client traffic insecurely; this is strongly discouraged!",
                 traffic="grpc+http",
-                address=address_of(listener),
+                address=join_address(*listener.address),
             )
 
     def _after_apply(self) -> None:

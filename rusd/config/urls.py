@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from rusd.environment import join_address
+
 SCHEMES = ("http", "https", "unix", "unixs")
 
 
@@ -33,7 +35,7 @@ class Url:
         """``host:port``, IPv6 addresses in brackets; of a unix URL the path."""
         if self.is_unix:
             return self.host
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return join_address(self.host, self.port)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"

@@ -28,6 +28,7 @@ from rusd.environment.network import (
     SocketListener,
     SocketTransport,
     Transport,
+    join_address,
 )
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "SocketTransport",
     "StderrSink",
     "Transport",
+    "join_address",
     "real_environment",
 ]
 

@@ -162,7 +162,7 @@ class MemoryDisk:
     def make_directory(self, path: str) -> None:
         path = posixpath.normpath(path)
         if path in self._files:
-            raise _error(errno.EEXIST, path)
+            raise disk_error(errno.EEXIST, path)
         while path and path not in self._directories:
             self._directories.add(path)
             path = posixpath.dirname(path) or "."
@@ -180,10 +180,10 @@ class MemoryDisk:
         path = posixpath.normpath(path)
         if create:
             if self.exists(path):
-                raise _error(errno.EEXIST, path)
+                raise disk_error(errno.EEXIST, path)
             self._create(path)
         elif path in self._directories:
-            raise _error(errno.EISDIR, path)
+            raise disk_error(errno.EISDIR, path)
         return MemoryFile(self._inode(path))
 
     def rename(self, source: str, target: str) -> None:
@@ -280,13 +280,13 @@ class MemoryDisk:
 
     def _inode(self, path: str) -> _Inode:
         if path not in self._files:
-            raise _error(errno.ENOENT, path)
+            raise disk_error(errno.ENOENT, path)
         return self._files[path]
 
     def _directory(self, path: str) -> str:
         path = posixpath.normpath(path)
         if path not in self._directories:
-            raise _error(errno.ENOENT, path)
+            raise disk_error(errno.ENOENT, path)
         return path
 
 
@@ -301,5 +301,6 @@ def _parent(path: str) -> str:
     return posixpath.dirname(path) or "."
 
 
-def _error(number: int, path: str) -> OSError:
+def disk_error(number: int, path: str = "") -> OSError:
+    """The error that an operating system raises with ``number``."""
     return OSError(number, os.strerror(number), path)

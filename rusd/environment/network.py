@@ -72,7 +72,7 @@ class SocketChannel:
             name = sock.getpeername()
         except OSError:  # gone before we looked; the first read says so
             name = ("", 0)
-        self._peer = _join_address(name)
+        self._peer = join_address(name[0], name[1]) if isinstance(name, tuple) else str(name)
 
     @property
     def peer(self) -> str:
@@ -163,9 +163,6 @@ class SocketTransport:
         return SocketChannel(socket.socket(fileno=fd))
 
 
-def _join_address(name: object) -> str:
+def join_address(host: str, port: int) -> str:
     """``host:port``, IPv6 hosts in brackets, as Go prints addresses."""
-    if not isinstance(name, tuple):
-        return str(name)
-    host, port = name[0], name[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -11,7 +11,6 @@ flusher          one send per connection for what is written outside turns
 timer            the task behind deadlines and time-outs
 sniff            which protocol a connection speaks
 limits           what clients may make us do or keep
-wake             a bell for one task
 ===============  ====================================================================
 """
 

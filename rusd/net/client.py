@@ -21,7 +21,7 @@ from types import TracebackType
 import attrs
 import trio
 
-from rusd.environment import Clock, Environment
+from rusd.environment import Clock, Environment, join_address
 from rusd.grpc.client import ClientCall, ClientConnection
 from rusd.grpc.deadlines import Deadlines
 from rusd.grpc.metadata import Metadata
@@ -31,7 +31,7 @@ from rusd.logs import Logger
 from rusd.net.limits import Limits
 from rusd.net.link import Link
 from rusd.net.timer import Timer
-from rusd.net.wake import Wake
+from rusd.signal import Signal
 
 Pairs = Iterable[tuple[str, bytes]]
 
@@ -59,13 +59,13 @@ class ClientStream:
 
     def __init__(self, call: ClientCall) -> None:
         self._call = call
-        self._progress = Wake()
-        self._writable = Wake()
+        self._progress = Signal()
+        self._writable = Signal()
         call.on_progress = self._ring
 
     def _ring(self) -> None:
-        self._progress.ring()
-        self._writable.ring()
+        self._progress.set()
+        self._writable.set()
 
     async def send(self, payload: bytes) -> None:
         """Send a message; waits while too much is queued.  Does nothing on a call that has ended."""
@@ -199,8 +199,7 @@ class _Connecting(AbstractAsyncContextManager[Client]):
         channel = await self._environment.transport.connect(host, port)
         nursery = self._nursery = await self._manager.__aenter__()
         timer = Timer(clock, self._log)
-        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        client = Client(clock, authority, self._limits, timer.deadlines)
+        client = Client(clock, join_address(host, port), self._limits, timer.deadlines)
         client.link = Link(
             channel,
             client.engine,

@@ -22,7 +22,7 @@ from rusd.grpc.deadlines import Deadline, Deadlines
 from rusd.http2 import Connection
 from rusd.logs import Logger
 from rusd.net.limits import Limits
-from rusd.net.wake import Wake
+from rusd.signal import Signal
 
 
 class Engine(Protocol):
@@ -65,7 +65,7 @@ class Link:
         self._left_bytes = 0
         self._writing = False
         self._stall: Deadline | None = None  # set as long as the writer runs
-        self._room = Wake()
+        self._room = Signal()
         self._flushing = False
         self._closed = False
         self.close_when: Callable[[], bool] | None = None
@@ -192,7 +192,7 @@ class Link:
             if self._stall is not None:
                 self._deadlines.cancel(self._stall)
                 self._stall = None
-            self._room.ring()
+            self._room.set()
 
     def _write_some(self) -> None:
         data = self._left[0] if len(self._left) == 1 else b"".join(self._left)
@@ -203,7 +203,7 @@ class Link:
         if sent:
             self._watch_progress()
         if self._left_bytes <= self._limits.output_bytes:
-            self._room.ring()
+            self._room.set()
 
     def _watch_progress(self) -> None:
         if self._stall is not None:
@@ -225,4 +225,4 @@ class Link:
         self._left.clear()
         self._left_bytes = 0
         self._channel.close()
-        self._room.ring()
+        self._room.set()

@@ -21,7 +21,7 @@ from rusd.net.http1 import HttpConnection, HttpHandler
 from rusd.net.limits import Limits
 from rusd.net.sniff import Protocol, sniff
 from rusd.net.timer import Timer
-from rusd.net.wake import Wake
+from rusd.signal import Signal
 
 _ACCEPT_BACKOFF_SECONDS = 0.05
 _ACCEPT_BACKOFF_LIMIT_SECONDS = 1.0
@@ -61,8 +61,8 @@ class Server:
         self._accepting = trio.CancelScope()
         self._connections: dict[_Connection, None] = {}
         self._serving = 0  # connection tasks, also those whose protocol is not known yet
-        self._ended = Wake()  # for drain: a connection has ended
-        self._room = Wake()  # for the accept loop: likewise
+        self._ended = Signal()  # for drain: a connection has ended
+        self._room = Signal()  # for the accept loop: likewise
         self._draining = False
 
     @property
@@ -137,8 +137,8 @@ class Server:
         finally:
             channel.close()
             self._serving -= 1
-            self._ended.ring()
-            self._room.ring()
+            self._ended.set()
+            self._room.set()
 
     async def _tell_apart(self, channel: Channel) -> None:
         """Find out what the client speaks, and speak it.

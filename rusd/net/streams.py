@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from rusd.grpc.server_call import StreamCall
-from rusd.net.wake import Wake
+from rusd.signal import Signal
 
 
 class StreamRequests:
@@ -18,8 +18,8 @@ class StreamRequests:
 
     def __init__(self, call: StreamCall) -> None:
         self._call = call
-        self._wake = Wake()
-        call.on_request = self._wake.ring
+        self._wake = Signal()
+        call.on_request = self._wake.set
 
     async def receive(self) -> Any:
         # Cancelled here, no message is lost; below, one that was taken is handed over in any case.
@@ -41,7 +41,7 @@ class StreamResponses:
 
     def __init__(self, call: StreamCall) -> None:
         self._call = call
-        self._wake: Wake | None = None  # made by the first send that has to wait
+        self._wake: Signal | None = None  # made by the first send that has to wait
 
     @property
     def writable(self) -> bool:
@@ -60,7 +60,7 @@ class StreamResponses:
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
         if self._wake is None:
-            self._wake = Wake()
-            self._call.on_writable(self._wake.ring)
+            self._wake = Signal()
+            self._call.on_writable(self._wake.set)
         while not self._call.writable:
             await self._wake.wait()

@@ -108,19 +108,9 @@ class Replica:
 
     async def propose_and_wait(self, kind: Kind, request: Message, *, term: int = 0) -> object:
         """Propose and return the result.  Raises what the waiter would have got."""
-        done = trio.Event()
-        outcome: list[tuple[object, Exception | None]] = []
-
-        def settle(result: object, error: Exception | None) -> None:
-            outcome.append((result, error))
-            done.set()
-
-        self.propose(kind, request, settle, term=term)
-        await done.wait()
-        result, error = outcome[0]
-        if error is not None:
-            raise error
-        return result
+        outcome = _Outcome()
+        self.propose(kind, request, outcome.settle, term=term)
+        return await outcome.wait()
 
     def read_index(self, waiter: Waiter) -> bool:
         """A linearizable read: True if the state may be read now, else ``waiter`` is called later."""
@@ -133,19 +123,9 @@ class Replica:
 
     async def wait_linearizable(self) -> None:
         """Return when a linearizable read may read the state."""
-        done = trio.Event()
-        failures: list[Exception] = []
-
-        def settle(_result: object, error: Exception | None) -> None:
-            if error is not None:
-                failures.append(error)
-            done.set()
-
-        if self.read_index(settle):
-            return
-        await done.wait()
-        if failures:
-            raise failures[0]
+        outcome = _Outcome()
+        if not self.read_index(outcome.settle):
+            await outcome.wait()
 
     @property
     def log_bytes_written(self) -> int:
@@ -328,6 +308,27 @@ class Replica:
         self._failed = True
         self._log.fatal("failed to write the log; nothing more can be acknowledged", error=str(error))
         return WalFailedError(str(error))
+
+
+class _Outcome:
+    """What a waiter was told, for a task that waits for it."""
+
+    def __init__(self) -> None:
+        self._done = trio.Event()
+        self._result: object = None
+        self._error: Exception | None = None
+
+    def settle(self, result: object, error: Exception | None) -> None:
+        """Be the waiter."""
+        self._result, self._error = result, error
+        self._done.set()
+
+    async def wait(self) -> object:
+        """The result, once it is there; raises the error if it is one."""
+        await self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._result
 
 
 class _LogJob:

@@ -8,12 +8,12 @@ middle of a write.  Reading is never made to fail before the disk has stopped.
 from __future__ import annotations
 
 import errno
-import os
 from typing import Literal
 
 import attrs
 
 from rusd.environment import Disk, DiskFile
+from rusd.environment.memory import disk_error
 
 Operation = Literal["write", "sync", "truncate", "create", "rename", "remove", "sync_directory"]
 
@@ -160,8 +160,3 @@ class _FaultFile:
 
     def close(self) -> None:
         self._file.close()
-
-
-def disk_error(number: int, path: str = "") -> OSError:
-    """The error that an operating system raises with ``number``."""
-    return OSError(number, os.strerror(number), path)

@@ -17,6 +17,8 @@ from collections import deque
 
 import trio
 
+from rusd.environment import join_address
+
 BUFFER_BYTES = 64 * 1024
 FIRST_PORT = 30000
 
@@ -216,7 +218,9 @@ class MemoryTransport:
         if listener is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         here, there = channel_pair(
-            _join("127.0.0.1", self._free_port()), _join(host, port), buffer_bytes=self._buffer_bytes
+            join_address("127.0.0.1", self._free_port()),
+            join_address(host, port),
+            buffer_bytes=self._buffer_bytes,
         )
         listener.enqueue(there)
         return here
@@ -244,7 +248,3 @@ class MemoryTransport:
 
 def _canonical(host: str) -> str:
     return "127.0.0.1" if host == "localhost" else host
-
-
-def _join(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -8,7 +8,7 @@ import trio.testing
 from google.protobuf.wrappers_pb2 import StringValue
 
 from rusd.net import Flusher, connect
-from rusd.net.wake import Wake
+from rusd.signal import Signal
 from rusd.testing.transport import MemoryChannel, MemoryTransport
 
 
@@ -142,9 +142,9 @@ async def test_many_answers_of_one_connection_leave_in_one_send(
 
 
 async def test_a_ring_is_remembered_and_rings_melt_into_one() -> None:
-    wake = Wake()
-    wake.ring()
-    wake.ring()
+    wake = Signal()
+    wake.set()
+    wake.set()
     await wake.wait()
     with trio.move_on_after(0) as scope:
         await wake.wait()
@@ -159,7 +159,7 @@ async def test_a_ring_is_remembered_and_rings_melt_into_one() -> None:
         nursery.start_soon(waiter)
         await trio.testing.wait_all_tasks_blocked()
         assert not rung
-        wake.ring()
+        wake.set()
     assert rung
 
 
