@@ -20,6 +20,9 @@ class Channel(Protocol):
     def peer(self) -> str:
         """The other end as ``host:port``, for log lines and access control."""
 
+    def fileno(self) -> int:
+        """A descriptor that is readable when :meth:`try_receive` is worth a try; negative if none tells."""
+
     def try_receive(self, limit: int) -> bytes | None:
         """Up to ``limit`` bytes; ``b""`` at the end of the stream; ``None`` if none are there."""
 
@@ -77,6 +80,9 @@ class SocketChannel:
     @property
     def peer(self) -> str:
         return self._peer
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
     def try_receive(self, limit: int) -> bytes | None:
         try:

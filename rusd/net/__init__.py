@@ -6,6 +6,7 @@ grpc_connection  a client's HTTP/2 connection and its handlers' tasks
 http1            a client's HTTP/1.1 connection
 client           the client role: calls to another server
 link             one socket and one HTTP/2 connection, in turns.  Start reading here
+poller           the one task that reads for all idle connections
 streams          what a stream's handler waits on
 flusher          one send per connection for what is written outside turns
 timer            the task behind deadlines and time-outs

@@ -15,6 +15,7 @@ from rusd.logs import Logger
 from rusd.net.flusher import Flusher
 from rusd.net.limits import UNLIMITED_STREAMS, Limits
 from rusd.net.link import Link
+from rusd.net.poller import Poller
 from rusd.net.streams import StreamRequests, StreamResponses
 
 
@@ -32,6 +33,7 @@ class GrpcConnection:
         flusher: Flusher,
         limits: Limits,
         log: Logger,
+        poller: Poller,
     ) -> None:
         self._nursery = nursery
         self._flusher = flusher
@@ -52,7 +54,14 @@ class GrpcConnection:
             output_limit=limits.output_bytes,
         )
         self.link = Link(
-            channel, self.engine, nursery, clock=clock, deadlines=deadlines, limits=limits, log=log
+            channel,
+            self.engine,
+            nursery,
+            clock=clock,
+            deadlines=deadlines,
+            limits=limits,
+            log=log,
+            poller=poller,
         )
 
     async def run(self, initial: bytes) -> None:

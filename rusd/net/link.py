@@ -22,6 +22,7 @@ from rusd.grpc.deadlines import Deadline, Deadlines
 from rusd.http2 import Connection
 from rusd.logs import Logger
 from rusd.net.limits import Limits
+from rusd.net.poller import Poller
 from rusd.signal import Signal
 
 
@@ -52,8 +53,10 @@ class Link:
         deadlines: Deadlines,
         limits: Limits,
         log: Logger,
+        poller: Poller | None = None,
     ) -> None:
         self._channel = channel
+        self._poller = poller
         self._engine = engine
         self._http2 = engine.http2
         self._nursery = nursery
@@ -68,6 +71,7 @@ class Link:
         self._room = Signal()
         self._flushing = False
         self._closed = False
+        self._more = False  # whether whole frames are left after a turn that the poller called
         self.close_when: Callable[[], bool] | None = None
         """Asked whenever all is sent; the connection closes once it says yes."""
         engine.http2.initiate()
@@ -77,19 +81,20 @@ class Link:
     async def run(self, initial: bytes = b"") -> None:
         """Serve the connection until either side ends it; ``initial`` was read before."""
         try:
-            data = initial
+            more = self._turn(initial)
             while True:
-                more = self._turn(data)
                 while self._left_bytes > self._limits.output_bytes:
                     await self._room.wait()
                 if self._http2.closed or self._closed:
                     break
-                data = b""
                 if more:
                     await trio.lowlevel.checkpoint()
-                    continue
-                data = await self._receive()
-                if not data:
+                    more = self._turn(b"")
+                elif self._poller is not None and await self._poller.attend(self._channel, self._read):
+                    more = self._more
+                elif data := await self._receive():
+                    more = self._turn(data)
+                else:
                     break
             if self._http2.closed:
                 await self._say_goodbye()
@@ -109,6 +114,22 @@ class Link:
                     return data
         except (OSError, trio.ClosedResourceError):
             return b""
+
+    def _read(self) -> bool:
+        """A turn of a connection that is idle; False if anything but the next bytes is to be waited for."""
+        try:
+            data = self._channel.try_receive(self._limits.receive_bytes)
+        except OSError:
+            data = b""
+        if data is None:
+            return True
+        if not data:
+            self.close()
+            return False
+        self._more = self._turn(data)
+        return not (
+            self._more or self._left_bytes > self._limits.output_bytes or self._http2.closed or self._closed
+        )
 
     def _turn(self, data: bytes) -> bool:
         """Parse, call, send; returns whether whole frames are left."""
@@ -224,5 +245,7 @@ class Link:
         self._closed = True
         self._left.clear()
         self._left_bytes = 0
+        if self._poller is not None:
+            self._poller.forget(self._channel)
         self._channel.close()
         self._room.set()

@@ -19,6 +19,7 @@ from rusd.net.flusher import Flusher
 from rusd.net.grpc_connection import GrpcConnection
 from rusd.net.http1 import HttpConnection, HttpHandler
 from rusd.net.limits import Limits
+from rusd.net.poller import Poller
 from rusd.net.sniff import Protocol, sniff
 from rusd.net.timer import Timer
 from rusd.signal import Signal
@@ -58,6 +59,7 @@ class Server:
         self._limits = limits
         self._flusher = flusher
         self._timer = Timer(environment.clock, log)
+        self._poller = Poller()
         self._accepting = trio.CancelScope()
         self._connections: dict[_Connection, None] = {}
         self._serving = 0  # connection tasks, also those whose protocol is not known yet
@@ -78,6 +80,7 @@ class Server:
             async with trio.open_nursery() as helpers:
                 helpers.start_soon(self._timer.run)
                 helpers.start_soon(self._flusher.run)
+                helpers.start_soon(self._poller.run)
                 async with trio.open_nursery() as connections:
                     task_status.started()
                     with self._accepting:
@@ -172,6 +175,7 @@ class Server:
                 flusher=self._flusher,
                 limits=self._limits,
                 log=self._log,
+                poller=self._poller,
             )
             with self._listed(connection):
                 await connection.run(first)

@@ -92,6 +92,9 @@ class MemoryChannel:
     def peer(self) -> str:
         return self._peer
 
+    def fileno(self) -> int:
+        return -1
+
     def try_receive(self, limit: int) -> bytes | None:
         self._check()
         return self._incoming.read(limit)
