@@ -39,7 +39,6 @@ class Poller:
         epoll = self._epoll
         if epoll is None:
             await trio.sleep_forever()
-            return
         try:
             while True:
                 await trio.lowlevel.wait_readable(epoll.fileno())
