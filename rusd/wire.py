@@ -15,12 +15,14 @@ LENGTH_DELIMITED = 2
 
 def varint(value: int) -> bytes:
     """``value`` as a base-128 varint; negative numbers as 64-bit two's complement."""
+    if 0 <= value < 128:
+        return _SMALL[value]
+    if 0 < value < 0x20_0000:  # lengths and most revisions, in two or three bytes
+        if value < 0x4000:
+            return bytes((value & 0x7F | 0x80, value >> 7))
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     if value < 0:
         value += 1 << 64
-    if value < 128:
-        return _SMALL[value]
-    if value < 16384:
-        return bytes((value & 0x7F | 0x80, value >> 7))
     out = bytearray()
     while value > 127:
         out.append(value & 0x7F | 0x80)

@@ -42,6 +42,8 @@ _DRAIN_PING = b"rusd-bye"
 
 _PREFIX = Struct(">BI")
 
+_SOON_GIVEN_BACK = 4096  # a complete request's bytes up to which its window waits for its answer
+
 
 class Host(Protocol):
     """What a connection needs from the network side."""
@@ -180,7 +182,8 @@ class ServerConnection:
             flag, length = _PREFIX.unpack_from(data)
             if not flag and length == len(data) - PREFIX_SIZE and length <= self.max_receive_bytes:
                 call.ended = end_stream
-                self.http2.acknowledge(stream_id, len(data))
+                if not end_stream or length > _SOON_GIVEN_BACK:
+                    self.http2.acknowledge(stream_id, len(data))
                 self.dispatch(call, data[PREFIX_SIZE:])
                 return
         call.receive(data, end_stream)
@@ -227,10 +230,7 @@ class ServerConnection:
         stream_id = call.stream_id
         self._close(call)
         http2 = self.http2
-        http2.send_encoded_headers(stream_id, call.block)
-        http2.send_data(stream_id, data)
-        http2.send_encoded_headers(stream_id, OK_TRAILERS_BLOCK, end_stream=True)
-        queued = http2.queued(stream_id)
+        queued = http2.send_message(stream_id, call.block, data, OK_TRAILERS_BLOCK)
         if queued and not self._unread.add(stream_id, queued):
             http2.goaway(ErrorCode.ENHANCE_YOUR_CALM, b"answers are not read")
             self.lost()

@@ -32,8 +32,8 @@ from rusd.http2.windows import DEFAULT_WINDOW
 # Module-level names for what is looked up on each frame.
 _unpack_head: Final = frames.HEAD.unpack_from
 _HEAD_LENGTH: Final = frames.HEAD_LENGTH
-_RECEIVE_HEADERS: Final = Input.RECEIVE_HEADERS
-_RECEIVE_DATA: Final = Input.RECEIVE_DATA
+_RECEIVE_HEADERS: Final = int(Input.RECEIVE_HEADERS)
+_RECEIVE_DATA: Final = int(Input.RECEIVE_DATA)
 _CLOSED: Final = State.CLOSED
 _OPEN: Final = State.OPEN
 _HALF_CLOSED_REMOTE: Final = State.HALF_CLOSED_REMOTE
@@ -289,7 +289,7 @@ class Connection(ControlFrames):
             self._stream_error(stream, ErrorCode.PROTOCOL_ERROR)
             return
         stream.state = after
-        if after == _CLOSED:
+        if after is _CLOSED:
             self._finish(stream)
         self._events.on_headers(stream.id, headers, end == 1)
 
@@ -354,7 +354,7 @@ class Connection(ControlFrames):
         if size != length:
             self.acknowledge(stream_id, size - length)
         stream.state = after
-        if after == _CLOSED:
+        if after is _CLOSED:
             self._finish(stream)
         self._events.on_data(stream_id, payload, end == 1)
 

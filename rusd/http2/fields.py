@@ -45,6 +45,11 @@ def is_sound(name: bytes, value: bytes) -> bool:
     return _NAME(name) is not None and _VALUE(value) is not None
 
 
+def is_sound_value(value: bytes) -> bool:
+    """Whether ``value`` may stand in a field whose name is known to be well-formed."""
+    return _VALUE(value) is not None
+
+
 def check_request(headers: list[tuple[bytes, bytes]]) -> int:
     """Check a request's header section (§8.3.1); returns its content-length, or -1.
 

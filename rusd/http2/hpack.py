@@ -21,7 +21,7 @@ from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
 from rusd.http2.errors import ConnectionViolationError, ErrorCode
-from rusd.http2.fields import is_sound
+from rusd.http2.fields import is_sound, is_sound_value
 
 Field = tuple[bytes, bytes]
 _Entry = tuple[Field, int]  # a field and its size
@@ -157,7 +157,8 @@ class Decoder:
                 append(field)
             elif room < -self.max_list_size:
                 raise _too_large()
-            sound = is_sound(name, value)
+            # A name from the table was looked at when it came into it.
+            sound = is_sound_value(value) if index and not self._unsound_entries else is_sound(name, value)
             if not sound:
                 self.unsound = True
             if octet >= 0x40:

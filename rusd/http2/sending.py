@@ -21,9 +21,11 @@ from rusd.http2.streams import NEXT, Input, RecentlyClosed, State, Stream
 from rusd.http2.windows import DEFAULT_WINDOW, FlowControl
 
 # Module-level names for what is looked up on each call: an enum member costs two look-ups.
-_SEND_HEADERS: Final = Input.SEND_HEADERS
-_SEND_DATA: Final = Input.SEND_DATA
-_SEND_RESET: Final = Input.SEND_RESET
+_SEND_HEADERS: Final = int(Input.SEND_HEADERS)
+_SEND_HEADERS_END: Final = int(Input.SEND_HEADERS_END)
+_SEND_DATA: Final = int(Input.SEND_DATA)
+_BLOCK_HEAD: Final = frames.FLAG_END_HEADERS
+_LAST_BLOCK_HEAD: Final = frames.FLAG_END_HEADERS | frames.FLAG_END_STREAM
 _CLOSED: Final = State.CLOSED
 _pack_head: Final = frames.HEAD.pack
 
@@ -165,7 +167,7 @@ class Sending:
             self._room -= length
             self._out += (_pack_head(length << 8, end_stream, stream_id), data)
             stream.state = after
-            if after == _CLOSED:
+            if after is _CLOSED:
                 self._finish(stream)
             return
         if not stream.queue and NEXT[stream.state][_SEND_DATA] is None:
@@ -178,6 +180,48 @@ class Sending:
         self._pump()
         if stream.queued >= self.low_water_mark:
             stream.congested = True
+
+    def send_message(self, stream_id: int, headers: bytes, data: bytes, trailers: bytes) -> int:
+        """Send a whole answer: blocks made by :func:`~rusd.http2.hpack.encode_static` and what is between.
+
+        Like the three calls it stands for; returns how many bytes are left waiting for window.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return 0
+        length = len(data)
+        flow = self._flow
+        if (
+            0 < length <= stream.send_window
+            and length <= flow.send_window
+            and length <= self._room
+            and length + len(headers) + len(trailers) <= self.peer_settings.max_frame_size
+            and not stream.queue
+            and not self._block_prefix
+        ):  # it may all go at once: nearly always
+            after = NEXT[stream.state][_SEND_HEADERS_END]
+            if after is None:
+                raise StreamStateError(f"HEADERS on stream {stream_id} after its END_STREAM")
+            stream.send_window -= length
+            flow.send_window -= length
+            self._room -= length
+            self._out += (
+                _pack_head(len(headers) << 8 | frames.HEADERS, _BLOCK_HEAD, stream_id),
+                headers,
+                _pack_head(length << 8, 0, stream_id),
+                data,
+                _pack_head(len(trailers) << 8 | frames.HEADERS, _LAST_BLOCK_HEAD, stream_id),
+                trailers,
+            )
+            stream.answered = True
+            stream.state = after
+            if after is _CLOSED:
+                self._finish(stream)
+            return 0
+        self.send_encoded_headers(stream_id, headers)
+        self.send_data(stream_id, data)
+        self.send_encoded_headers(stream_id, trailers, end_stream=True)
+        return stream.queued
 
     def queued(self, stream_id: int) -> int:
         """Bytes of that stream waiting for window (0 for a closed stream)."""
@@ -299,7 +343,7 @@ class Sending:
         self._room -= length
         self._out += (_pack_head(length << 8, end_stream, stream.id), payload)
         stream.state = after
-        if after == _CLOSED:
+        if after is _CLOSED:
             self._finish(stream)
 
     def _emit_block(self, stream: Stream, block: bytes, end_stream: bool) -> None:
@@ -317,7 +361,7 @@ class Sending:
             self._emit_long_block(stream.id, block, end_stream)
         stream.answered = True
         stream.state = after
-        if after == _CLOSED:
+        if after is _CLOSED:
             self._finish(stream)
 
     def _emit_long_block(self, stream_id: int, block: bytes, end_stream: bool) -> None:

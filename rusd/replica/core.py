@@ -138,7 +138,7 @@ class Core:
         of one, with everything committed applied.  Otherwise ``waiter`` is called
         when the state is recent enough, or with an error.
         """
-        if self._may_read_now():
+        if self.may_read_now():
             return True
         self._last_number = number = self._last_number + 1
         try:
@@ -223,11 +223,14 @@ class Core:
             return
         if not entry.data:  # the empty entry a new leader begins its term with
             return
-        number = proposal.request_number(entry.data, self._member, self._boot)
-        waiting = self._waiting.pop(number, None) if number else None
+        _, member, boot, number, decided_in = proposal.read_head(entry.data)
+        own = boot == self._boot and member == self._member
+        waiting = self._waiting.pop(number, None) if own else None
         result: object = None
         failure: Exception | None = None
         try:
+            if decided_in and decided_in != entry.term:
+                raise SupersededError
             result = self._apply_request(entry, waiting)
         except _REFUSALS as error:
             failure = error
@@ -235,15 +238,12 @@ class Core:
             waiting.waiter(result, failure)
 
     def _apply_request(self, entry: Entry, waiting: _Waiting | None) -> object:
-        decided_in = proposal.decided_term(entry.data)
-        if decided_in not in (0, entry.term):
-            raise SupersededError
         if waiting is not None:  # decoded when it was proposed
             return self._machine.apply(waiting.kind, waiting.request)
         decoded = proposal.decode(entry.data)
         return self._machine.apply(decoded.kind, decoded.request)
 
-    def _may_read_now(self) -> bool:
+    def may_read_now(self) -> bool:
         """Whether a read index taken now is confirmed and applied already.
 
         A quorum of one confirms itself, and everything it has answered is applied.

@@ -80,6 +80,7 @@ class Replica:
         self._hooks_apply = type(self._hooks).before_apply is not Hooks.before_apply
         self._unwritten: Ready | None = None
         self._jobs: list[_LogJob] = []
+        self._shares_disk = False  # whether the batch being written has to
         self._log_in_use = False  # by the thread; nobody else may touch it then
         self._batch_number = 0
         self._applied = trio.lowlevel.ParkingLot()
@@ -120,6 +121,12 @@ class Replica:
             return True
         self._work.set()
         return False
+
+    def may_read_now(self) -> bool:
+        """Whether a linearizable read may read the state now, with nothing to wait for."""
+        if self._stopped:
+            raise StoppedError
+        return self.core.may_read_now()
 
     async def wait_linearizable(self) -> None:
         """Return when a linearizable read may read the state."""
@@ -199,7 +206,8 @@ class Replica:
 
         The core asks for nothing more to be persisted until it is told that this is done.
         """
-        inline = self._policy.inline(self._clock.monotonic(), disk_is_shared=self._disk_is_shared())
+        self._shares_disk = self._disk_is_shared()
+        inline = self._policy.inline(self._clock.monotonic(), disk_is_shared=self._shares_disk)
         if self._log_in_use or not inline:
             self._unwritten = ready
             self._log_work.set()
@@ -301,7 +309,7 @@ class Replica:
         return self._clock.monotonic() - start
 
     def _persisted(self, ready: Ready, seconds: float) -> None:
-        self._policy.observe(self._clock.monotonic(), seconds)
+        self._policy.observe(self._clock.monotonic(), seconds, disk_is_shared=self._shares_disk)
         self.core.persisted(ready)
 
     def _fail(self, error: Exception) -> WalFailedError:

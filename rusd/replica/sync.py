@@ -15,8 +15,9 @@ SAMPLES = 100
 FAST_SYNC_SECONDS = 0.002
 """The 99th percentile of the last :data:`SAMPLES` syncs must stay below this."""
 STALL_SECONDS = 0.01
-"""One sync slower than this sends the next ones to the thread."""
-PENALTY_SECONDS = 10.0
+"""One sync slower than this sends the next ones to the thread, for as long as :data:`PENALTY_FACTOR` says."""
+PENALTY_FACTOR = 100
+"""Times the sync's own length: so such syncs hold up the loop for a hundredth of the time at most."""
 
 
 class SyncPolicy:
@@ -41,12 +42,17 @@ class SyncPolicy:
             return False
         return self._slow_count <= SAMPLES // 100
 
-    def observe(self, now: float, seconds: float) -> None:
-        """A sync took ``seconds``; it ended at ``now``."""
+    def observe(self, now: float, seconds: float, *, disk_is_shared: bool) -> None:
+        """A sync took ``seconds``; it ended at ``now``.
+
+        One that shared the disk ran in the thread, and tells nothing of the disk left to itself.
+        """
+        if disk_is_shared:
+            return
         if len(self._slow) == SAMPLES:
             self._slow_count -= self._slow[0]
         slow = seconds >= FAST_SYNC_SECONDS
         self._slow.append(slow)
         self._slow_count += slow
         if seconds > STALL_SECONDS:
-            self._threaded_until = now + PENALTY_SECONDS
+            self._threaded_until = now + PENALTY_FACTOR * seconds

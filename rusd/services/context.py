@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -40,6 +40,31 @@ class Limits:
     max_request_bytes: int = 1_572_864
 
 
+class Proposed(Pending):
+    """The answer of a call that waits for the replica; ``finish`` turns the result into its bytes."""
+
+    __slots__ = ("_finish", "_log")
+
+    def __init__(self, log: Logger, finish: Callable[[Any], bytes]) -> None:
+        super().__init__()
+        self._log = log
+        self._finish = finish
+
+    def settle_with(self, result: object, error: Exception | None) -> None:
+        """End the call, whose turn has come.  Runs in the apply loop, so it lets nothing through."""
+        try:
+            if error is not None:
+                raise error
+            self.settle(self._finish(result))
+        except errors.REFUSALS as failure:
+            self.fail(errors.from_state(failure))
+        except StatusError as failure:
+            self.fail(failure)
+        except Exception as bug:
+            self._log.error("failed to answer a request", error=bug)
+            self.fail(StatusError(Code.UNKNOWN, str(bug)))
+
+
 @attrs.frozen
 class Context:
     """The parts a service works with."""
@@ -55,7 +80,7 @@ class Context:
     log: Logger
     limits: Limits
 
-    def propose(self, kind: Kind, request: Message, finish: Callable[[object], bytes]) -> Pending:
+    def propose(self, kind: Kind, request: Message, finish: Callable[[Any], bytes]) -> Pending:
         """Put ``request`` into the log; ``finish`` turns its result into the encoded answer.
 
         Raises :class:`~rusd.grpc.StatusError` if it can't be proposed.
@@ -63,16 +88,12 @@ class Context:
         size = request.ByteSize()
         if size + _MOST_ENVELOPE_BYTES > self.limits.max_request_bytes and self._is_too_large(size):
             raise errors.REQUEST_TOO_LARGE()
-        pending = Pending()
-
-        def waiter(result: object, error: Exception | None) -> None:
-            self._settle(pending, lambda: finish(result), error)
-
+        proposed = Proposed(self.log, finish)
         try:
-            self.replica.propose(kind, request, waiter)
+            self.replica.propose(kind, request, proposed.settle_with)
         except ReplicaError as error:
             raise errors.from_state(error) from error
-        return pending
+        return proposed
 
     def _is_too_large(self, size: int) -> bool:
         """Whether a request of ``size`` bytes is over the limit, which in etcd holds for its log entry.
@@ -107,16 +128,16 @@ class Context:
 
     def read(self, answer: Callable[[], bytes]) -> bytes | Pending:
         """``answer()`` once a linearizable read may read the state; at once if possible."""
-        pending = Pending()
-
-        def waiter(_result: object, error: Exception | None) -> None:
-            self._settle(pending, answer, error)
-
+        replica = self.replica
         try:
-            readable = self.replica.read_index(waiter)
+            if replica.may_read_now():  # nothing to wait for: the usual case where there is one member
+                return self.answer(answer)
+            proposed = Proposed(self.log, lambda _: answer())
+            if replica.read_index(proposed.settle_with):
+                return self.answer(answer)
         except ReplicaError as error:
             raise errors.from_state(error) from error
-        return self.answer(answer) if readable else pending
+        return proposed
 
     def answer(self, answer: Callable[[], bytes]) -> bytes:
         """``answer()``, with errors of the state as etcd's answers for them."""
@@ -124,17 +145,3 @@ class Context:
             return answer()
         except errors.REFUSALS as error:
             raise errors.from_state(error) from error
-
-    def _settle(self, pending: Pending, answer: Callable[[], bytes], error: Exception | None) -> None:
-        """End a call whose turn has come.  Runs in the apply loop, so it lets nothing through."""
-        try:
-            if error is not None:
-                raise error
-            pending.settle(answer())
-        except errors.REFUSALS as failure:
-            pending.fail(errors.from_state(failure))
-        except StatusError as failure:
-            pending.fail(failure)
-        except Exception as bug:
-            self.log.error("failed to answer a request", error=bug)
-            pending.fail(StatusError(Code.UNKNOWN, str(bug)))

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _HEAD = struct.Struct("<BQIQQ")
-_TERM = struct.Struct("<Q")
 
 
 class Kind(enum.IntEnum):
@@ -83,15 +82,9 @@ def encode(kind: int, member: int, boot: int, number: int, request: Message, *, 
     return _HEAD.pack(kind, member, boot, number, term) + request.SerializeToString()
 
 
-def request_number(data: bytes, member: int, boot: int) -> int:
-    """The request id's number if this life of this member made the entry, else 0."""
-    _, from_member, from_boot, number, _ = _HEAD.unpack_from(data)
-    return number if from_member == member and from_boot == boot else 0
-
-
-def decided_term(data: bytes) -> int:
-    """The term a leader decided the entry in, or 0 for what a client asked for."""
-    return int(_TERM.unpack_from(data, _HEAD.size - _TERM.size)[0])
+def read_head(data: bytes) -> tuple[int, int, int, int, int]:
+    """The head of an entry: kind, then the request id's member, boot and number, then the term."""
+    return _HEAD.unpack_from(data)
 
 
 def decode(data: bytes) -> Proposal:

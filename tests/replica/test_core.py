@@ -82,12 +82,12 @@ def test_entries_of_another_boot_are_applied_and_complete_no_call(make: Make) ->
 def test_entries_of_another_member_complete_no_call(make: Make, entry: Any) -> None:
     replica = make().lead()
     caller = replica.put(b"mine")
-    foreign = proposal.encode(Kind.PUT, 99, 1, 1, rpc_pb2.PutRequest(key=b"theirs"))
-    assert proposal.request_number(foreign, 7, 1) == 0
-    replica.node.propose(foreign)
+    for member, boot in ((99, 1), (7, 99)):  # the same number: of another member, of another life of this one
+        foreign = proposal.encode(Kind.PUT, member, boot, 1, rpc_pb2.PutRequest(key=b"theirs"))
+        replica.node.propose(foreign)
     replica.run()
     assert caller.outcome == (b"mine", None)
-    assert replica.machine.applied == [b"mine", b"theirs"]
+    assert replica.machine.applied == [b"mine", b"theirs", b"theirs"]
 
 
 def test_what_a_leader_decided_in_an_earlier_term_is_dropped(make: Make) -> None:

@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from etcdpb.rpc_pb2 import AlarmRequest, CompactionRequest, HashKVRequest
+from rusd.replica import snapshotter
 from rusd.replica.snapshotter import RETRY_SECONDS
 from rusd.storage import WalFailedError
 from rusd.testing import FaultDisk, MemoryDisk
@@ -144,3 +145,19 @@ async def test_a_crash_at_any_write_of_the_first_start_leaves_no_half_member() -
             assert nth > 5
             return
     raise AssertionError("the first start takes more writes than this test tries")
+
+
+async def test_with_the_default_count_a_few_log_bytes_make_no_snapshot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(snapshotter, "DEFAULT_SNAPSHOT_COUNT", 20)
+    disk = MemoryDisk()
+    async with running(disk=disk, snapshot_count=20) as etcd:
+        for number in range(60):
+            await etcd.put(b"k", b"%d" % number)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not snapshots(disk)
+    monkeypatch.setattr(snapshotter, "FEW_LOG_BYTES", 20_000)
+    async with running(disk=disk, snapshot_count=20) as etcd:
+        await etcd.put(b"k", b"last")
+        await etcd.until(lambda: bool(snapshots(disk)))
