@@ -16,13 +16,31 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from google.protobuf import descriptor
 from google.protobuf.descriptor import Descriptor, FileDescriptor
-from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
-from google.protobuf.reflection import GeneratedProtocolMessageType
 
-POOL = DescriptorPool()
+# The modules that make these names public import the Python implementation and the text format as
+# well, used or not: with the C implementation that is a megabyte of a server's memory.
+if descriptor._USE_C_DESCRIPTORS:
+    _DescriptorPool = descriptor._message.DescriptorPool
+    _MessageType = descriptor._message.MessageMeta
+else:
+    from google.protobuf.descriptor_pool import DescriptorPool as _DescriptorPool
+    from google.protobuf.reflection import GeneratedProtocolMessageType as _MessageType
+
+POOL = _DescriptorPool()
+
+
+def build_descriptors(file: FileDescriptor, namespace: dict[str, Any]) -> None:
+    """Put the descriptors of all messages of ``file`` into ``namespace``, where the Python implementation
+    wants to write on them; with the other one nobody looks.
+    """
+    if not descriptor._USE_C_DESCRIPTORS:
+        from google.protobuf.internal.builder import BuildMessageAndEnumDescriptors
+
+        BuildMessageAndEnumDescriptors(file, namespace)
 
 
 def build_messages(file: FileDescriptor, module: str, namespace: dict[str, Any]) -> None:
@@ -48,4 +66,4 @@ def _message_class(message: Descriptor, module: str, outer: str) -> type[Message
         for name, nested in message.nested_types_by_name.items()
     }
     members |= {"DESCRIPTOR": message, "__module__": module, "__qualname__": qualified}
-    return cast("type[Message]", GeneratedProtocolMessageType(message.name, (Message,), members))
+    return cast("type[Message]", _MessageType(message.name, (Message,), members))

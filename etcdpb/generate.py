@@ -31,6 +31,8 @@ UNTYPED_STUB = '# mypy: disable-error-code="type-arg"\n'  # protoc writes a bare
 OWN_POOL = {
     "from google.protobuf import descriptor_pool as _descriptor_pool\n": "from etcdpb import _pool\n",
     "_descriptor_pool.Default().AddSerializedFile(": "_pool.POOL.AddSerializedFile(",
+    "from google.protobuf.internal import builder as _builder\n": "",
+    "_builder.BuildMessageAndEnumDescriptors(": "_pool.build_descriptors(",
     "_builder.BuildTopDescriptorsAndMessages(": "_pool.build_messages(",
     "_sym_db = _symbol_database.Default()\n": "",
     "from google.protobuf import symbol_database as _symbol_database\n": "",

@@ -11,7 +11,6 @@
 from google.protobuf import descriptor as _descriptor
 from etcdpb import _pool
 from google.protobuf import runtime_version as _runtime_version
-from google.protobuf.internal import builder as _builder
 _runtime_version.ValidateProtobufRuntimeVersion(
     _runtime_version.Domain.PUBLIC,
     6,
@@ -30,7 +29,7 @@ from etcdpb import rpc_pb2 as etcdpb_dot_rpc__pb2
 DESCRIPTOR = _pool.POOL.AddSerializedFile(b'\n\x13\x65tcdpb/v3lock.proto\x12\x08v3lockpb\x1a\x10\x65tcdpb/rpc.proto\"*\n\x0bLockRequest\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05lease\x18\x02 \x01(\x03\"I\n\x0cLockResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.etcdserverpb.ResponseHeader\x12\x0b\n\x03key\x18\x02 \x01(\x0c\"\x1c\n\rUnlockRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\">\n\x0eUnlockResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.etcdserverpb.ResponseHeader2z\n\x04Lock\x12\x35\n\x04Lock\x12\x15.v3lockpb.LockRequest\x1a\x16.v3lockpb.LockResponse\x12;\n\x06Unlock\x12\x17.v3lockpb.UnlockRequest\x1a\x18.v3lockpb.UnlockResponseb\x06proto3')
 
 _globals = globals()
-_builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
+_pool.build_descriptors(DESCRIPTOR, _globals)
 _pool.build_messages(DESCRIPTOR, 'etcdpb.v3lock_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None

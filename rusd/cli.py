@@ -9,8 +9,11 @@ that signal.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import json
+import linecache
 import os
 import signal
 import socket
@@ -82,9 +85,7 @@ async def _run(config: Config, environment: Environment, log: Logger) -> int:
     async with rusd.serve(config, environment, log=log) as server:
         with trio.open_signal_receiver(*_SIGNALS) as signals:
             _announce(config, server, log)
-            # Everything made so far stays, so the collector need not look at it again.
-            gc.collect()
-            gc.freeze()
+            _settle_memory()
             first = await anext(signals)
             log.info("received signal; shutting down", signal=_SIGNAL_NAMES[signal.Signals(first)])
             async with trio.open_nursery() as nursery:
@@ -98,6 +99,19 @@ async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope
     """Whoever sends a second signal does not want to wait for clients."""
     await anext(signals)
     scope.cancel()
+
+
+def _settle_memory() -> None:
+    """Everything made so far stays: have nobody look at it again, and give back what starting took.
+
+    That is the text of generated methods, which attrs keeps for tracebacks, and what the C library
+    has kept of freed memory.
+    """
+    gc.collect()
+    gc.freeze()
+    linecache.clearcache()
+    with contextlib.suppress(OSError, AttributeError):  # not the GNU C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _remove_stale_ready_file(path: str) -> None:

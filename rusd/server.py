@@ -359,7 +359,7 @@ class _Parts:
             listen_client_urls=self.handle.client_urls,
         )
         for listener in listeners.client:
-            server = NetServer(registry, routes, environment, log, limits, flusher)
+            server = NetServer(registry, routes, environment, log, limits, flusher, self.replica)
             self._servers.append(server)
             log.info("ready to serve client requests")
             await nursery.start(server.serve, listener)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
@@ -23,6 +24,23 @@ from rusd.environment import Channel
 Turn = Callable[[], bool]
 """Reads and answers without waiting; False if the connection's own task must go on."""
 
+
+class Around(Protocol):
+    """Who wants to know of the turns: what they ask for can be done for all of them together."""
+
+    def begin_turns(self) -> None:
+        """Turns are about to be called."""
+
+    def end_turns(self) -> None:
+        """Those turns are over.  Must not raise."""
+
+
+class _Nobody:
+    def begin_turns(self) -> None: ...
+
+    def end_turns(self) -> None: ...
+
+
 _MOST_TURNS = 128
 """Turns between two checkpoints: others, the log's writer first of all, want theirs as well."""
 
@@ -30,7 +48,8 @@ _MOST_TURNS = 128
 class Poller:
     """Registers channels and calls their turns; :meth:`run` must be running."""
 
-    def __init__(self) -> None:
+    def __init__(self, around: Around | None = None) -> None:
+        self._around = around or _Nobody()
         self._attended: dict[int, _Attended] = {}
         self._epoll: select.epoll | None = select.epoll() if hasattr(select, "epoll") else None
 
@@ -48,11 +67,17 @@ class Poller:
 
     def _call_turns(self, epoll: select.epoll) -> None:
         attended = self._attended
-        for descriptor, _ in epoll.poll(0, _MOST_TURNS):
-            # Not there: an earlier turn of this very loop closed it, and nothing was opened since.
-            entry = attended.get(descriptor)
-            if entry is not None and not entry.turn() and attended.get(descriptor) is entry:
-                self._dismiss(descriptor)
+        turns = 0
+        self._around.begin_turns()
+        # Again and again, for what has come meanwhile: the more there is, the less a sync costs each.
+        while turns < _MOST_TURNS and (ready := epoll.poll(0, _MOST_TURNS)):
+            turns += len(ready)
+            for descriptor, _ in ready:
+                # Not there: an earlier turn of this very loop closed it, and nothing was opened since.
+                entry = attended.get(descriptor)
+                if entry is not None and not entry.turn() and attended.get(descriptor) is entry:
+                    self._dismiss(descriptor)
+        self._around.end_turns()
 
     async def attend(self, channel: Channel, turn: Turn) -> bool:
         """Call ``turn`` whenever ``channel`` can be read, until it says False.

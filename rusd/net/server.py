@@ -19,7 +19,7 @@ from rusd.net.flusher import Flusher
 from rusd.net.grpc_connection import GrpcConnection
 from rusd.net.http1 import HttpConnection, HttpHandler
 from rusd.net.limits import Limits
-from rusd.net.poller import Poller
+from rusd.net.poller import Around, Poller
 from rusd.net.sniff import Protocol, sniff
 from rusd.net.timer import Timer
 from rusd.signal import Signal
@@ -39,7 +39,8 @@ class Server:
 
     Run :meth:`serve` in a nursery; cancel it to stop at once, or call :meth:`drain`
     to stop in order, after which :meth:`serve` returns.  ``registry`` or ``http``
-    may be ``None`` for a listener that serves only the other.
+    may be ``None`` for a listener that serves only the other.  ``around`` is told
+    when connections have their turns.
     """
 
     def __init__(  # noqa: PLR0917 - one composition root calls this
@@ -50,6 +51,7 @@ class Server:
         log: Logger,
         limits: Limits,
         flusher: Flusher,
+        around: Around | None = None,
     ) -> None:
         self._registry = registry
         self._http = http
@@ -59,7 +61,7 @@ class Server:
         self._limits = limits
         self._flusher = flusher
         self._timer = Timer(environment.clock, log)
-        self._poller = Poller()
+        self._poller = Poller(around)
         self._accepting = trio.CancelScope()
         self._connections: dict[_Connection, None] = {}
         self._serving = 0  # connection tasks, also those whose protocol is not known yet

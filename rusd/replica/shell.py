@@ -74,6 +74,9 @@ class Replica:
         self._failed = False
 
         self._work = Signal()  # for the driver: the core has something ready
+        self._in_turns = False  # end_turns will be called: the driver need not be woken
+        self._asked = False  # since begin_turns
+        self._failure: BaseException | None = None  # for the driver to raise
         self._log_work = Signal()  # for the log writer: a batch is waiting
         self._apply_work = Signal()  # for the apply loop: entries or reads are waiting
         self._applying = False  # the apply loop is at work, or waits for a hook
@@ -105,7 +108,7 @@ class Replica:
         if self._stopped:
             raise StoppedError
         self.core.propose(kind, request, waiter, self._clock.monotonic(), term=term)
-        self._work.set()
+        self._wake()
 
     async def propose_and_wait(self, kind: Kind, request: Message, *, term: int = 0) -> object:
         """Propose and return the result.  Raises what the waiter would have got."""
@@ -119,7 +122,7 @@ class Replica:
             raise StoppedError
         if self.core.read_index(waiter):
             return True
-        self._work.set()
+        self._wake()
         return False
 
     def may_read_now(self) -> bool:
@@ -187,19 +190,53 @@ class Replica:
             if deadline <= now:
                 deadline = now + self._tick_interval
 
+    def begin_turns(self) -> None:
+        """Connections get their turns now, and :meth:`end_turns` is called after them.
+
+        What they ask for is carried out there at once.  Waking the driver for it would cost a
+        switch of tasks, which is dear for a client that is alone.
+        """
+        self._in_turns = True
+
+    def end_turns(self) -> None:
+        """Carry out what was asked for since :meth:`begin_turns`.  Raises nothing: the driver does."""
+        self._in_turns = False
+        if not self._asked:
+            return
+        self._asked = False
+        if self._failure is not None:
+            return
+        try:
+            self._carry_out()
+        except BaseException as error:
+            self._failure = error
+            self._work.set()
+
+    def _wake(self) -> None:
+        if self._in_turns:
+            self._asked = True
+        else:
+            self._work.set()
+
     async def _drive(self) -> None:
-        core = self.core
         while True:
             await self._work.wait()
-            while (ready := core.ready()) is not None:
-                # A sole member has nobody to write to; the peers' transport takes messages from here.
-                assert not ready.messages, "a message without a peer"
-                if ready.must_sync:
-                    self._persist(ready)
-            if core.has_work and not self._applying and not self._hooks_apply:
-                self._apply_slice()  # at once: a switch of tasks less for every batch
-            if core.has_work:
-                self._apply_work.set()
+            if self._failure is not None:
+                raise self._failure
+            self._carry_out()
+
+    def _carry_out(self) -> None:
+        """Do what the core has ready, as far as it may be done here."""
+        core = self.core
+        while (ready := core.ready()) is not None:
+            # A sole member has nobody to write to; the peers' transport takes messages from here.
+            assert not ready.messages, "a message without a peer"
+            if ready.must_sync:
+                self._persist(ready)
+        if core.has_work and not self._applying and not self._hooks_apply:
+            self._apply_slice()  # at once: a switch of tasks less for every batch
+        if core.has_work:
+            self._apply_work.set()
 
     def _persist(self, ready: Ready) -> None:
         """Write and sync here if the disk is fast enough for that, else leave it to the log writer.
