@@ -13,7 +13,7 @@ import attrs
 
 from benchmarks.generator import Generator
 from benchmarks.readings import Better, Reading, Series, collect
-from benchmarks.servers import Server, Subject
+from benchmarks.servers import BenchmarkError, Server, Subject
 
 
 @attrs.frozen
@@ -119,26 +119,25 @@ def run(
     alternations: int,
     heavy_alternations: int,
     announce: Callable[[Turn], None],
-) -> list[Series]:
-    """Measure all parts and return what came of it."""
-    return collect(_readings(bench, parts, subjects, alternations, heavy_alternations, announce))
+    failed: Callable[[Turn, BenchmarkError], None],
+) -> Iterator[list[Series]]:
+    """Measure part by part; after each, yields all that has come of it so far.
 
-
-def _readings(
-    bench: Bench,
-    parts: Iterable[Part],
-    subjects: Sequence[Subject],
-    alternations: int,
-    heavy_alternations: int,
-    announce: Callable[[Turn], None],
-) -> Iterator[tuple[str, Reading]]:
+    ``announce`` is told before each turn; ``failed`` when something in it didn't work, and then the next turn
+    begins.
+    """
+    found: list[tuple[str, int, Reading]] = []
     for part in parts:
-        turns = heavy_alternations if part.heavy else alternations
-        for number in range(1, turns + 1):
+        count = heavy_alternations if part.heavy else alternations
+        for number in range(1, count + 1):
             for subject in subjects:
-                announce(Turn(part, number, turns, subject))
-                for reading in part.measure(bench, subject):
-                    yield subject.label, reading
+                turn = Turn(part, number, count, subject)
+                announce(turn)
+                try:
+                    found += [(subject.label, number, reading) for reading in part.measure(bench, subject)]
+                except BenchmarkError as error:
+                    failed(turn, error)
+        yield collect(found)
 
 
 def rate(table: str, row: str, measure: str, value: float | None) -> Reading:

@@ -1,4 +1,4 @@
-"""Calls that are made again and again: rates, percentiles, and how long another client had to wait meanwhile."""
+"""Calls made again and again: rates, percentiles, and how long another client had to wait meanwhile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from benchmarks.bench import Bench, Part, Shape, milliseconds, rate
-from benchmarks.generator import Flag, Outcome
+from benchmarks.generator import Flag, Latency, Outcome
 from benchmarks.readings import Better, Reading
 from benchmarks.servers import Server, Subject
 
@@ -78,7 +78,7 @@ def _one_key(
     with bench.server(subject) as server:
         bench.generator.start(server)
         if op == "get":
-            bench.generator.fill(server, GET_KEYS, "get/", value=VALUE_BYTES)
+            bench.generator.fill(server, GET_KEYS, prefix="get/", value=VALUE_BYTES)
         for shape in bench.shapes:
             for number, dressing in enumerate(dressings(subject)):
                 calls = bench.calls(full.get(shape, full[Shape(64, 1)]))
@@ -89,7 +89,7 @@ def _one_key(
                     keys, prefix = GET_KEYS, "get/"
                 if op == "delete":
                     keys = calls + warmup
-                    bench.generator.fill(server, keys, prefix, value=VALUE_BYTES)
+                    bench.generator.fill(server, keys, prefix=prefix, value=VALUE_BYTES)
                 outcome = bench.generator.run(
                     server,
                     op,
@@ -114,8 +114,13 @@ def readings(row: str, outcome: Outcome) -> Iterator[Reading]:
     yield Reading(CALLS, row, "server CPU per call", "µs", Better.LOWER, outcome.server_cpu_us)
     yield Reading(CALLS, row, "generator CPU per call", "µs", Better.NEITHER, outcome.generator_cpu_us)
     if outcome.probe is not None:
-        yield milliseconds(WAITS, row, "p99", outcome.probe.p99)
-        yield milliseconds(WAITS, row, "longest", outcome.probe.longest)
+        yield from waits(row, outcome.probe)
+
+
+def waits(row: str, probe: Latency) -> Iterator[Reading]:
+    """What another client saw meanwhile: its slowest answer is the server's longest turn, from outside."""
+    yield milliseconds(WAITS, row, "longest", probe.longest)
+    yield milliseconds(WAITS, row, "p99", probe.p99)
 
 
 # -- many keys, leases --------------------------------------------------------------------
@@ -126,8 +131,8 @@ def measure_list(bench: Bench, subject: Subject) -> Iterator[Reading]:
     sizes = bench.sizes
     with bench.server(subject) as server:
         bench.generator.start(server)
-        held = max(sizes.counted, max(sizes.listed))
-        bench.generator.fill(server, held, "list/", value=VALUE_BYTES)
+        held = max(sizes.counted, *sizes.listed)
+        bench.generator.fill(server, held, prefix="list/", value=VALUE_BYTES)
         for keys in sizes.listed:
             for clients in (1, 16):
                 yield from _many(
@@ -147,11 +152,11 @@ def measure_count(bench: Bench, subject: Subject) -> Iterator[Reading]:
     held = bench.sizes.counted
     with bench.server(subject) as server:
         bench.generator.start(server)
-        bench.generator.fill(server, held, "list/", value=VALUE_BYTES)
+        bench.generator.fill(server, held, prefix="list/", value=VALUE_BYTES)
         for clients in (1, 16):
             row = f"count of {held:,} keys, {clients}x1"
-            calls = bench.calls(400)
-            yield from _many(bench, server, row, "count", connections=clients, calls=calls, keys=held, expect=held)
+            flags: dict[str, Flag] = {"connections": clients, "keys": held, "expect": held}
+            yield from _many(bench, server, row, "count", bench.calls(400), **flags)
 
 
 def _many(bench: Bench, server: Server, row: str, op: str, calls: int, **flags: Flag) -> Iterator[Reading]:

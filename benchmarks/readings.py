@@ -26,8 +26,8 @@ class Better(enum.Enum):
 class Reading:
     """One number, of one subject in one alternation.
 
-    ``table`` and ``row`` say where it is shown, ``measure`` in which column.  ``value`` is in ``unit``; ``None``
-    if the subject can't do it.
+    ``table`` and ``row`` say where it is shown, ``measure`` in which column.  ``value`` is in ``unit``; it is
+    ``None`` if the subject can't do it.
     """
 
     table: str
@@ -45,7 +45,7 @@ class Reading:
 
 @attrs.frozen
 class Ratio:
-    """How the second subject does beside the first: the median of the alternations, and how far they lie apart."""
+    """How the second subject does beside the first: the alternations' median, lowest and highest."""
 
     median: float
     lowest: float
@@ -69,7 +69,7 @@ class Series:
         return statistics.median(known) if known else None
 
     def ratio(self, first: str, second: str) -> Ratio | None:
-        """Compare alternation by alternation, because machines drift; ``None`` if there is nothing to compare."""
+        """Compare alternation by alternation, because machines drift; ``None`` if nothing compares."""
         pairs = zip(self.values.get(first, ()), self.values.get(second, ()), strict=False)
         ratios = [
             ratio
@@ -86,20 +86,26 @@ def quotient(first: float, second: float, better: Better) -> float | None:
     """One ratio, 1 or more if ``second`` is as good; ``None`` if it has no meaning."""
     if better is Better.LOWER:
         first, second = second, first
-    if better is Better.NEITHER or first <= 0:
+    if better is Better.NEITHER or first <= 0 or second <= 0:
         return None
     return second / first
 
 
-def collect(readings: Iterable[tuple[str, Reading]]) -> list[Series]:
-    """Gather (subject, reading) pairs by what was read, in the order of first appearance."""
+def collect(readings: Iterable[tuple[str, int, Reading]]) -> list[Series]:
+    """Gather (subject, number of the alternation from 1, reading) by what was read, in order of appearance.
+
+    An alternation that a subject has no reading of counts as ``None``, so that the others stay beside their
+    counterparts.
+    """
     found: dict[tuple[str, str, str], Series] = {}
-    for subject, reading in readings:
+    for subject, number, reading in readings:
         series = found.get(reading.key)
         if series is None:
             series = Series(reading.table, reading.row, reading.measure, reading.unit, reading.better)
             found[reading.key] = series
-        series.values.setdefault(subject, []).append(reading.value)
+        values = series.values.setdefault(subject, [])
+        values += [None] * (number - 1 - len(values))
+        values.append(reading.value)
     return list(found.values())
 
 

@@ -1,30 +1,43 @@
 """What a run is shown as: a page of Markdown, and JSON to keep.
 
-In the page each measure has three columns: both subjects' medians and the ratio, which is 1 or more where the
-second is as good or better; the JSON has every single reading.
+In the page each measure has three columns: both subjects' medians and the ratio.  The JSON has every single
+reading, in the order of the alternations.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from benchmarks.readings import Better, Ratio, Series, tables
 
-NOTHING = "–"
+NOTHING = "-"
+_READING_HELP = """\
+Of each number the median of all alternations. A ratio compares {1} with {0} inside each alternation; shown is
+the median of these, and in brackets the lowest and the highest. **1 or more: {1} is as good or better.**"""
 
 
-def page(title: str, facts: Mapping[str, str], subjects: tuple[str, str], series: Sequence[Series]) -> str:
-    """The whole page.  ``facts`` are about the run: date, machine, versions."""
+def page(
+    title: str,
+    facts: Mapping[str, str],
+    subjects: Sequence[str],
+    series: Sequence[Series],
+    failures: Sequence[str] = (),
+    picture: str = "",
+) -> str:
+    """The whole page, about one subject or two.
+
+    ``facts`` are about the run: date, machine, versions.  ``failures`` are what could not be measured;
+    ``picture`` is the name of a file beside the page.
+    """
     lines = [f"# {title}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in facts.items()]
-    lines += [
-        "",
-        f"Of each number the median of all alternations. A ratio compares {subjects[1]} with {subjects[0]} inside each "
-        "alternation; shown are its median and, in brackets, its lowest and highest. "
-        f"**1 or more: {subjects[1]} is as good or better.**",
-    ]
+    if len(subjects) > 1:
+        lines += ["", _READING_HELP.format(*subjects)]
+    if failures:
+        lines += ["", "**Failed**, and not counted:", "", *(f"- {one}" for one in failures)]
+    if picture:
+        lines += ["", f"![The ratios]({picture})"]
     for table, members in tables(series).items():
         lines += ["", f"## {table}", "", *_table(subjects, [one for one in members if _shown(one)])]
     return "\n".join(lines) + "\n"
@@ -47,43 +60,33 @@ def as_json(facts: Mapping[str, str], subjects: Sequence[str], series: Sequence[
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
-def from_json(text: str) -> tuple[dict[str, str], tuple[str, str], list[Series]]:
-    """What :func:`as_json` was given."""
-    document: dict[str, Any] = json.loads(text)
-    first, second = document["subjects"]
-    series = [
-        Series(
-            one["table"], one["row"], one["measure"], one["unit"], Better(one["better"]), one["values"]
-        )
-        for one in document["readings"]
-    ]
-    return document["facts"], (first, second), series
-
-
 def _shown(series: Series) -> bool:
     return series.better is not Better.NEITHER
 
 
-def _table(subjects: tuple[str, str], series: Sequence[Series]) -> list[str]:
+def _table(subjects: Sequence[str], series: Sequence[Series]) -> list[str]:
     measures = list(dict.fromkeys(one.measure for one in series))
     rows = list(dict.fromkeys(one.row for one in series))
-    cells = {(one.row, one.measure): one for one in series}
-    head = [f"{measure}, {subject}" for measure in measures for subject in subjects]
-    columns = ["", *[cell for at in range(len(measures)) for cell in (*head[2 * at : 2 * at + 2], "ratio")]]
+    found = {(one.row, one.measure): one for one in series}
+    columns = [""]
+    for measure in measures:
+        columns += [f"{measure}, {subject}" for subject in subjects]
+        columns += ["ratio"] * (len(subjects) - 1)
     lines = [_line(columns), _line(["---", *["--:"] * (len(columns) - 1)])]
     for row in rows:
         line = [row]
         for measure in measures:
-            line += _cells(cells.get((row, measure)), subjects)
+            line += _cells(found.get((row, measure)), subjects)
         lines.append(_line(line))
     return lines
 
 
-def _cells(series: Series | None, subjects: tuple[str, str]) -> list[str]:
+def _cells(series: Series | None, subjects: Sequence[str]) -> list[str]:
     if series is None:
-        return ["", "", ""]
+        return [""] * (2 * len(subjects) - 1)
     values = [_number(series.median(subject), series.unit) for subject in subjects]
-    return [*values, ratio_text(series.ratio(*subjects))]
+    ratios = [ratio_text(series.ratio(subjects[0], other)) for other in subjects[1:]]
+    return [*values, *ratios]
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -112,4 +115,4 @@ def ratio_text(ratio: Ratio | None) -> str:
         return NOTHING
     if ratio.lowest == ratio.highest:
         return f"**{ratio.median:.2f}**"
-    return f"**{ratio.median:.2f}** ({ratio.lowest:.2f}–{ratio.highest:.2f})"
+    return f"**{ratio.median:.2f}** ({ratio.lowest:.2f} to {ratio.highest:.2f})"

