@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import signal
 import sys
 import tempfile
@@ -114,7 +115,7 @@ def in_order(command: Callable[[], int]) -> int:
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, end)
+    before = signal.signal(signal.SIGTERM, end)
     try:
         return command()
     except BenchmarkError as error:
@@ -122,6 +123,8 @@ def in_order(command: Callable[[], int]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _announce(turn: Turn) -> None:
@@ -143,8 +146,10 @@ def _parts(text: str) -> tuple[Part, ...]:
 def _shapes(text: str) -> tuple[Shape, ...]:
     shapes = []
     for one in text.split(","):
-        connections, _, streams = one.partition("x")
-        shapes.append(Shape(_positive(connections), _positive(streams)))
+        found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", one)
+        if found is None:
+            raise argparse.ArgumentTypeError(f"{one!r} is not connections x calls, like 4x64")
+        shapes.append(Shape(int(found[1]), int(found[2])))
     return tuple(shapes)
 
 
