@@ -140,6 +140,10 @@ def run(
         yield collect(found)
 
 
+ONLY = ""
+"""The measure's name in a table that has but one."""
+
+
 def rate(table: str, row: str, measure: str, value: float | None) -> Reading:
     """Something a second: more is better."""
     return Reading(table, row, measure, "/s", Better.HIGHER, value)

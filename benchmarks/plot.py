@@ -1,4 +1,4 @@
-"""The ratios as a picture: a bar for each row of each table, on a logarithmic scale around 1."""
+"""The ratios as a picture: a bar for each row of each table, on one logarithmic scale around 1."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.readings import Ratio, Series, tables
+from benchmarks.report import significant
 from benchmarks.servers import BenchmarkError
 
 GOOD, BAD = "#0072b2", "#e69f00"  # told apart by everybody (Okabe and Ito's palette)
 ROW_INCHES = 0.21
 HEAD_INCHES = 0.75
 WIDTH_INCHES = 10.0
+LIMIT = 16.0
+"""Bars end here; the number beside them doesn't."""
 
 
 def require() -> Any:
@@ -65,16 +68,16 @@ def _bars(members: Sequence[Series], subjects: tuple[str, str]) -> list[tuple[st
 def _panel(axis: Any, table: str, bars: Sequence[tuple[str, Ratio]]) -> None:
     rows = range(len(bars))
     medians = [ratio.median for _, ratio in bars]
-    spread = [
-        [ratio.median - ratio.lowest for _, ratio in bars],
-        [ratio.highest - ratio.median for _, ratio in bars],
-    ]
     colours = [GOOD if median >= 1 else BAD for median in medians]
-    widths = [median - 1 for median in medians]
-    axis.barh(rows, widths, left=1, color=colours, height=0.7)
-    axis.errorbar(medians, rows, xerr=spread, fmt="none", ecolor="#444444", elinewidth=0.8)
+    axis.barh(rows, [median - 1 for median in medians], left=1, color=colours, height=0.7)
+    lowest, highest = [ratio.lowest for _, ratio in bars], [ratio.highest for _, ratio in bars]
+    axis.hlines(rows, lowest, highest, color="black", linewidth=0.8)
+    beside = axis.get_yaxis_transform()
+    for row, median in zip(rows, medians, strict=True):
+        axis.text(1.01, row, significant(median), transform=beside, fontsize=7, va="center")
     axis.axvline(1, color="black", linewidth=0.8)
     axis.set_xscale("log", base=2)
+    axis.set_xlim(1 / LIMIT, LIMIT)
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_yticks(rows, [name for name, _ in bars], fontsize=7)
     axis.tick_params(axis="x", labelsize=7)

@@ -70,7 +70,7 @@ def _table(subjects: Sequence[str], series: Sequence[Series]) -> list[str]:
     found = {(one.row, one.measure): one for one in series}
     columns = [""]
     for measure in measures:
-        columns += [f"{measure}, {subject}" for subject in subjects]
+        columns += [f"{measure}, {subject}" if measure else subject for subject in subjects]
         columns += ["ratio"] * (len(subjects) - 1)
     lines = [_line(columns), _line(["---", *["--:"] * (len(columns) - 1)])]
     for row in rows:

@@ -32,7 +32,7 @@ class BenchmarkError(Exception):
 class Subject:
     """A server program: ``command`` begins the command line, ``environment`` is added to ours.
 
-    ``token_header`` is the name under which calls carry a token; ``revision`` says which source it is, if known.
+    ``token_header`` is the name under which calls carry a token; ``revision`` says which source it is.
     """
 
     label: str

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.bench import Bench, Part, milliseconds, rate
+from benchmarks.bench import ONLY, Bench, Part, milliseconds, rate
 from benchmarks.generator import Flag
 from benchmarks.readings import Better, Reading
 from benchmarks.servers import Server, Subject
 
 FAN_OUT = "Watch fan-out"
-IDLE = "Idle watchers"
 CONNECTIONS = 10
 VALUE_BYTES = 256
 
@@ -43,20 +42,21 @@ def measure_idle(bench: Bench, subject: Subject) -> Iterator[Reading]:
     sizes = bench.sizes
     streams = sizes.idle_watchers // sizes.idle_connections
     watchers = sizes.idle_connections * streams
-    row = f"{watchers:,} watchers on {sizes.idle_connections} connections"
+    table = f"{watchers:,} idle watchers on {sizes.idle_connections} connections"
     with bench.server(subject) as server:
         bench.generator.start(server)
         # The first round is for the memory that puts take, with or without watchers.
         _puts_per_second(bench, server, "warm/")
-        before = _puts_per_second(bench, server, "before/")
+        yield rate(table, "PUT 16x1 of other keys, before", ONLY, _puts_per_second(bench, server, "before/"))
         bench.settle()
         memory = server.memory_bytes()
         with bench.generator.hold_watchers(server, sizes.idle_connections, streams):
             bench.settle()
             each = (server.memory_bytes() - memory) / watchers
-            yield Reading(IDLE, row, "memory for each", "kB", Better.LOWER, each / 1e3)
-            yield rate(IDLE, row, "PUT 16x1 with them", _puts_per_second(bench, server, "with/"))
-        yield rate(IDLE, row, "PUT 16x1 before", before)
+            yield Reading(table, "memory for each", ONLY, "kB", Better.LOWER, each / 1e3)
+            yield rate(
+                table, "PUT 16x1 of other keys, with them", ONLY, _puts_per_second(bench, server, "with/")
+            )
 
 
 def _puts_per_second(bench: Bench, server: Server, prefix: str) -> float:

@@ -144,6 +144,6 @@ def test_a_quick_run_measures_rusd(tmp_path: Path, capsys: pytest.CaptureFixture
     }
     for row in ("PUT 4x64", "PUT 4x64, deadline and token"):
         assert readings[row, "calls"]["rusd"][0] > 0
-    assert readings["idle", "memory"]["rusd"][0] > 1
+    assert readings["idle", ""]["rusd"][0] > 1
     assert "| PUT 4x64 |" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["readings.json"]

@@ -35,6 +35,15 @@ def test_a_table_has_both_medians_and_the_ratio_of_each_measure() -> None:
     assert table[3] == ["GET 1x1", "500/s", "-", "-", "", "", ""]
 
 
+def test_a_table_of_one_measure_doesnt_name_it() -> None:
+    only = Series("Memory", "idle", "", "MB", Better.LOWER, {"etcd": [20.0], "rusd": [40.0]})
+    assert rows(page("Benchmarks", FACTS, ["etcd", "rusd"], [only]))[4:] == [
+        ["", "etcd", "rusd", "ratio"],
+        ["---", "--:", "--:", "--:"],
+        ["idle", "20.0 MB", "40.0 MB", "**0.50**"],
+    ]
+
+
 def test_one_server_alone_has_no_ratios() -> None:
     text = page("Benchmarks", FACTS, ["etcd"], SERIES)
     assert rows(text)[4:] == [
