@@ -32,7 +32,7 @@ _PEER_URLS = (Url("http", "localhost", 2380),)
 _CLIENT_URLS = (Url("http", "localhost", 2379),)
 
 
-@attrs.frozen(slots=False, kw_only=True, init=False, repr=False, eq=False)
+@attrs.frozen(slots=False, kw_only=True, repr=False, eq=False)
 class MemberFlags:
     """Member."""
 
@@ -81,7 +81,7 @@ class MemberFlags:
     enable_grpc_gateway: bool = flag(BOOL, True, "serve the JSON gateway under /v3/")
 
 
-@attrs.frozen(slots=False, kw_only=True, init=False, repr=False, eq=False)
+@attrs.frozen(slots=False, kw_only=True, repr=False, eq=False)
 class ClusteringFlags:
     """Clustering."""
 

@@ -13,7 +13,7 @@ NO_ROTATION_YET = "log files are not there yet: send standard error to one"
 ROTATION_DEFAULT = '{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}'
 
 
-@attrs.frozen(slots=False, kw_only=True, init=False, repr=False, eq=False)
+@attrs.frozen(slots=False, kw_only=True, repr=False, eq=False)
 class MonitoringFlags:
     """Monitoring and logging."""
 
@@ -47,7 +47,7 @@ class MonitoringFlags:
     )
 
 
-@attrs.frozen(slots=False, kw_only=True, init=False, repr=False, eq=False)
+@attrs.frozen(slots=False, kw_only=True, repr=False, eq=False)
 class TuningFlags:
     """Integrity and tuning."""
 
@@ -80,7 +80,7 @@ class TuningFlags:
     unsafe_no_fsync: bool = flag(BOOL, False, "don't sync files (loses data when the machine crashes)")
 
 
-@attrs.frozen(slots=False, kw_only=True, init=False, repr=False, eq=False)
+@attrs.frozen(slots=False, kw_only=True, repr=False, eq=False)
 class RusdFlags:
     """Only in rusd."""
 

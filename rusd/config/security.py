@@ -10,7 +10,7 @@ from rusd.config.kinds import BOOL, HOSTS, ORIGINS, STRING, STRINGS, UINT
 NO_TLS_YET = "TLS is not there yet"
 
 
-@attrs.frozen(slots=False, kw_only=True, init=False, repr=False, eq=False)
+@attrs.frozen(slots=False, kw_only=True, repr=False, eq=False)
 class SecurityFlags:
     """Security."""
 
@@ -50,7 +50,7 @@ class SecurityFlags:
     host_whitelist: tuple[str, ...] = flag(HOSTS, ("*",), "Host headers to accept without TLS")
 
 
-@attrs.frozen(slots=False, kw_only=True, init=False, repr=False, eq=False)
+@attrs.frozen(slots=False, kw_only=True, repr=False, eq=False)
 class AuthFlags:
     """Access control."""
 
