@@ -2,7 +2,13 @@
 
 How long a lease still lives is not in here; the leader alone knows
 (:class:`rusd.lease.lessor.Lessor`).  The attachments are not dumped either: every
-key's record names its lease, so whoever loads the keys attaches them again.
+key's record names its lease, so whoever loads the keys attaches them again.  For the
+same reason there is no way here from a key to its lease: whoever changes a key has
+the record that it had.
+
+While a huge transaction is published, keys are attached before it can be seen and
+detached after: a lease has then *at least* the keys that it should have, and who
+must know better looks at their records.
 
 Semantics: etcd 3.6, ``server/lease/lessor.go``.
 """
@@ -14,6 +20,7 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from rusd.lease.errors import LeaseExistsError, LeaseNotFoundError, LeaseTTLTooLargeError
+from rusd.steps import Steps, Turn, collect_steps, discard_steps, sort_steps
 
 MAX_TTL = 9_000_000_000
 """Seconds; etcd's MaxLeaseTTL."""
@@ -46,7 +53,6 @@ class LeaseStore:
 
     def __init__(self) -> None:
         self._leases: dict[int, _Lease] = {}
-        self._lease_of: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -71,9 +77,16 @@ class LeaseStore:
         """The attached keys, sorted.  Raises :class:`LeaseNotFoundError`."""
         return sorted(self._get(lease_id).keys)
 
-    def lease_of(self, key: bytes) -> int:
-        """The lease ``key`` is attached to, or 0."""
-        return self._lease_of.get(key, 0)
+    def key_count(self, lease_id: int) -> int:
+        """How many keys are attached.  Raises :class:`LeaseNotFoundError`."""
+        return len(self._get(lease_id).keys)
+
+    def keys_steps(self, lease_id: int, turn: Turn) -> Steps[list[bytes]]:
+        """:meth:`keys` in steps; nothing may be attached or detached meanwhile."""
+        keys = yield from collect_steps(iter(self._get(lease_id).keys), turn)
+        ordered = yield from sort_steps(keys, turn)
+        yield from discard_steps([keys], turn)
+        return ordered
 
     def grant(self, lease_id: int, ttl: int) -> None:
         """Make a lease of ``ttl`` seconds.  The minimum was applied before it was proposed.
@@ -89,33 +102,27 @@ class LeaseStore:
             raise LeaseExistsError(lease_id)
         self._leases[lease_id] = _Lease(ttl)
 
-    def revoke(self, lease_id: int) -> list[bytes]:
-        """Remove a lease.  Returns the keys to delete, sorted: all members delete in one order.
-
-        Raises :class:`LeaseNotFoundError`.
-        """
-        keys = self.keys(lease_id)
-        for key in keys:
-            del self._lease_of[key]
+    def revoke(self, lease_id: int) -> set[bytes]:
+        """Remove a lease.  Returns the keys that were attached.  Raises :class:`LeaseNotFoundError`."""
+        keys = self._get(lease_id).keys
         del self._leases[lease_id]
         return keys
 
-    def attach(self, key: bytes, lease_id: int) -> None:
-        """Attach ``key`` to a lease, and to that one only.  Raises :class:`LeaseNotFoundError`."""
-        lease = self._get(lease_id)
-        former = self._lease_of.get(key, 0)
-        if former == lease_id:
-            return
-        if former:
-            self._leases[former].keys.discard(key)
-        lease.keys.add(key)
-        self._lease_of[key] = lease_id
+    def attach(self, key: bytes, lease_id: int, former: int = 0) -> None:
+        """Attach ``key`` to a lease, and take it from the ``former`` one, the last it was attached to.
 
-    def detach(self, key: bytes) -> None:
-        """Take ``key`` from whatever lease it is attached to; fine if there is none."""
-        lease_id = self._lease_of.pop(key, 0)
-        if lease_id:
-            self._leases[lease_id].keys.discard(key)
+        Raises :class:`LeaseNotFoundError`.
+        """
+        lease = self._get(lease_id)
+        if former and former != lease_id:
+            self.detach(key, former)
+        lease.keys.add(key)
+
+    def detach(self, key: bytes, lease_id: int) -> None:
+        """Take ``key`` from a lease; fine if it is not attached, or the lease is gone."""
+        lease = self._leases.get(lease_id)
+        if lease is not None:
+            lease.keys.discard(key)
 
     def checkpoint(self, lease_id: int, remaining: int) -> None:
         """Note what is left of a lease, in seconds; 0 forgets it.  An unknown lease is ignored."""
@@ -133,7 +140,6 @@ class LeaseStore:
     def load(self, states: Iterable[LeaseState]) -> None:
         """Replace everything by ``states``; the keys have to be attached again."""
         self._leases = {state.lease_id: _Lease(state.ttl, state.remaining) for state in states}
-        self._lease_of = {}
 
     def _get(self, lease_id: int) -> _Lease:
         try:
@@ -142,8 +148,7 @@ class LeaseStore:
             raise LeaseNotFoundError(lease_id) from None
 
     def check(self) -> None:
-        """Verify that both directions of the attachments agree; raises :class:`AssertionError`."""
-        attached = {key: lease_id for lease_id, lease in self._leases.items() for key in lease.keys}
-        assert attached == self._lease_of, "keys and leases disagree"
-        assert sum(len(lease.keys) for lease in self._leases.values()) == len(attached), "a key of two leases"
+        """Verify the invariants; raises :class:`AssertionError`."""
+        attached = [key for lease in self._leases.values() for key in lease.keys]
+        assert len(attached) == len(set(attached)), "a key of two leases"
         assert 0 not in self._leases, "a lease with id 0"

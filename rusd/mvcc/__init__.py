@@ -7,6 +7,7 @@
 ``txn``             evaluating Put, DeleteRange and Txn requests
 ``record``          one change of one key, with its encoded ``KeyValue``
 ``index``           keys in order and each one's changes
+``keys``            keys in order: positions, and large changes put in place at once
 ``history``         all changes in revision order
 ``compaction``      removing what a compaction gave up, in slices
 ``hashing``         etcd's HashKV
@@ -15,7 +16,7 @@
 ==================  ==========================================================
 
 Imports point down this way: store > transaction, compaction, hashing, snapshot
-> ranges > index, history > record.
+> ranges > index, history > keys > record.
 """
 
 from rusd.mvcc.compaction import Compaction
@@ -28,11 +29,11 @@ from rusd.mvcc.errors import (
     SnapshotFormatError,
 )
 from rusd.mvcc.hashing import HashKv, HashKvJob
-from rusd.mvcc.ranges import RangeJob, RangeOptions, RangeResult, evaluate
+from rusd.mvcc.ranges import RangeOptions, RangeResult, evaluate, evaluate_steps
 from rusd.mvcc.record import Record, encode_key_value
 from rusd.mvcc.snapshot import Dump, Loader
 from rusd.mvcc.store import Pin, Store
-from rusd.mvcc.transaction import Changes, Steps, WriteTransaction, finish
+from rusd.mvcc.transaction import Changes, WriteTransaction
 from rusd.mvcc.txn import (
     DeleteResult,
     PutResult,
@@ -59,12 +60,10 @@ __all__ = [
     "MvccError",
     "Pin",
     "PutResult",
-    "RangeJob",
     "RangeOptions",
     "RangeResult",
     "Record",
     "SnapshotFormatError",
-    "Steps",
     "Store",
     "TxnResult",
     "WriteTransaction",
@@ -74,6 +73,6 @@ __all__ = [
     "delete_steps",
     "encode_key_value",
     "evaluate",
-    "finish",
+    "evaluate_steps",
     "txn_steps",
 ]

@@ -100,7 +100,7 @@ class Compaction:
             slot = part.pop()
             budget -= 1
             if isinstance(slot, list):  # a whole transaction, perhaps a huge one: bit by bit too
-                garbage.append(list(slot))
+                garbage.append(slot)  # type: ignore[arg-type]
         if garbage:
             return
         self.done = True

@@ -13,19 +13,20 @@ counts at the newest revision O(log n).  Reads of the past walk both.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from operator import attrgetter
-
-from sortedcontainers import SortedList
+from typing import Any
 
 from rusd.mvcc.history import by_mod_revision
+from rusd.mvcc.keys import FROM_KEY, KeyList
 from rusd.mvcc.record import Record
+from rusd.steps import PAGE, Steps, Turn, sort_steps
 
 KeyHistory = Record | list[Record]
 
-FROM_KEY = b"\x00"
-"""The ``range_end`` that means "all keys from ``key`` on"."""
-
+Garbage = list[list[Any] | dict[Any, Any]]
+"""Large collections that are of no more use, to be let go of bit by bit."""
 
 by_key = attrgetter("key")
 
@@ -53,8 +54,8 @@ class KeyIndex:
 
     def __init__(self) -> None:
         self.histories: dict[bytes, KeyHistory] = {}
-        self.live: SortedList[bytes] = SortedList()
-        self.dead: SortedList[bytes] = SortedList()
+        self.live = KeyList()
+        self.dead = KeyList()
 
     def add(self, record: Record) -> None:
         """Take the newest change of a key.  O(1) for a change of a live key, else O(log n)."""
@@ -77,6 +78,39 @@ class KeyIndex:
             self.dead.remove(key)
             self.live.add(key)
 
+    def add_steps(
+        self, records: Sequence[Record], newest: Mapping[bytes, Record], turn: Turn
+    ) -> Steps[Callable[[], Garbage]]:
+        """Take many changes of one revision; ``newest`` has the last one of each key.
+
+        While this goes on, and until what it gives back is called, the keys that live at the
+        revision before stay as they were, but a history may end with a newer change.
+        """
+        was = _Moves(self.histories)
+        pairs = iter(newest.items())
+        while part := list(islice(pairs, PAGE)):
+            was.add(part)
+            turn.left -= len(part) / 4
+            if turn.left <= 0:
+                yield
+        for start in range(0, len(records), PAGE):
+            self.load(records[start : start + PAGE])
+            turn.left -= PAGE / 2
+            if turn.left <= 0:
+                yield
+        leaving = yield from sort_steps(was.dying, turn)
+        entering = yield from sort_steps([*was.born, *was.revived] if was.born else was.revived, turn)
+        commit_live = yield from self.live.merge_steps(leaving, entering, turn)
+        left = yield from sort_steps(was.revived, turn)
+        entered = yield from sort_steps([*was.dying, *was.stillborn] if was.stillborn else was.dying, turn)
+        commit_dead = yield from self.dead.merge_steps(left, entered, turn)
+
+        def commit() -> Garbage:
+            garbage: Garbage = [commit_live(), commit_dead(), leaving, entering, left, entered]
+            return [*garbage, was.born, was.revived, was.dying, was.stillborn]
+
+        return commit
+
     def load(self, records: Iterable[Record]) -> None:
         """Take changes as :meth:`add` does, leaving the order to :meth:`sort`; for bulk loading."""
         histories = self.histories
@@ -97,8 +131,8 @@ class KeyIndex:
         for key, history in self.histories.items():
             newest = history[-1] if type(history) is list else history
             (live if newest.version else dead).append(key)  # type: ignore[union-attr]
-        self.live = SortedList(live)
-        self.dead = SortedList(dead)
+        self.live = KeyList(live)
+        self.dead = KeyList(dead)
 
     def get(self, key: bytes, revision: int) -> Record | None:
         """The put that stands for ``key`` at ``revision``; ``None`` if the key does not exist there."""
@@ -110,19 +144,29 @@ class KeyIndex:
 
     def count(self, key: bytes, range_end: bytes) -> int:
         """How many keys of the range live at the newest revision; O(log n)."""
-        start, stop = self._live_span(key, range_end)
+        start, stop = self.live.span(key, range_end)
         return stop - start
 
-    def newest(self, key: bytes, range_end: bytes, limit: int) -> tuple[list[Record], int]:
+    def width(self, key: bytes, range_end: bytes) -> int:
+        """How many keys of the range there are, deleted ones included; O(log n)."""
+        start, stop = self.dead.span(key, range_end)
+        return self.count(key, range_end) + stop - start
+
+    def newest(
+        self, key: bytes, range_end: bytes, limit: int, *, before: int = 0
+    ) -> tuple[list[Record], int]:
         """The live records of a range at the newest revision and how many there are in all.
 
-        At most ``limit`` records, 0 for all.  O(log n + records).
+        At most ``limit`` records, 0 for all.  O(log n + records).  While :meth:`add_steps` goes on,
+        ``before`` must be the revision before.
         """
-        start, stop = self._live_span(key, range_end)
+        start, stop = self.live.span(key, range_end)
         total = stop - start
         if limit > 0:
             stop = min(stop, start + limit)
         histories = map(self.histories.__getitem__, self.live.islice(start, stop))
+        if before:
+            return [newest_at(history, before) for history in histories], total  # type: ignore[misc]
         records = [history[-1] if type(history) is list else history for history in histories]
         return records, total  # type: ignore[return-value]
 
@@ -142,7 +186,7 @@ class KeyIndex:
         """The first ``size`` keys (0: all) of a range, live or not, in order."""
         keys: list[bytes] = []
         for source in (self.live, self.dead):
-            start, stop = _span(source, key, range_end)
+            start, stop = source.span(key, range_end)
             if size > 0:
                 stop = min(stop, start + size)
             if stop > start:
@@ -189,12 +233,20 @@ class KeyIndex:
             self.histories[key] = history[0]
         return stays and newest is record
 
-    def check(self) -> None:
-        """Verify the invariants of the index; raises :class:`AssertionError`."""
-        live = [key for key, history in self.histories.items() if _newest(history).version]
-        dead = [key for key, history in self.histories.items() if not _newest(history).version]
-        assert list(self.live) == sorted(live), "live keys"
-        assert list(self.dead) == sorted(dead), "dead keys"
+    def check(self, before: int = 0) -> None:
+        """Verify the invariants of the index; raises :class:`AssertionError`.
+
+        While :meth:`add_steps` goes on, ``before`` must be the revision before.
+        """
+        newest = {
+            key: newest_at(history, before) if before else _newest(history)
+            for key, history in self.histories.items()
+        }
+        present = {key: record for key, record in newest.items() if record is not None}
+        assert list(self.live) == sorted(key for key, record in present.items() if record.version), "live"
+        assert list(self.dead) == sorted(key for key, record in present.items() if not record.version), "dead"
+        for keys in (self.live, self.dead):
+            keys.check()
         for key, history in self.histories.items():
             changes = history if isinstance(history, list) else [history]
             assert not isinstance(history, list) or len(history) > 1, key
@@ -204,20 +256,29 @@ class KeyIndex:
         del self.histories[key]
         self.dead.remove(key)
 
-    def _live_span(self, key: bytes, range_end: bytes) -> tuple[int, int]:
-        return _span(self.live, key, range_end)
 
+class _Moves:
+    """Which keys change between living and dead."""
 
-def _span(keys: SortedList[bytes], key: bytes, range_end: bytes) -> tuple[int, int]:
-    """The positions ``[start, stop)`` of a range in a sorted list; ``stop >= start``."""
-    if not keys:
-        return 0, 0
-    start = keys.bisect_left(key)
-    if not range_end:
-        return start, start + (start < len(keys) and keys[start] == key)
-    if range_end == FROM_KEY:
-        return start, len(keys)
-    return start, max(start, keys.bisect_left(range_end))
+    def __init__(self, histories: Mapping[bytes, KeyHistory]) -> None:
+        self._histories = histories  # as they were before
+        self.born: list[bytes] = []
+        self.revived: list[bytes] = []
+        self.dying: list[bytes] = []
+        self.stillborn: list[bytes] = []  # put and deleted in one transaction
+
+    def add(self, newest: Iterable[tuple[bytes, Record]]) -> None:
+        """Look at some keys and their newest changes."""
+        histories = self._histories
+        for key, record in newest:
+            history = histories.get(key)
+            if history is None:
+                (self.born if record.version else self.stillborn).append(key)
+            elif _newest(history).version:
+                if not record.version:
+                    self.dying.append(key)
+            elif record.version:
+                self.revived.append(key)
 
 
 def _newest(history: KeyHistory) -> Record:

@@ -20,9 +20,10 @@ import attrs
 
 from rusd.mvcc.index import newest_at
 from rusd.mvcc.record import Record
+from rusd.steps import PAGE, Steps, Turn, discard_steps, sort_steps
 
 if TYPE_CHECKING:
-    from rusd.mvcc.store import Pin, Store
+    from rusd.mvcc.store import Store
 
 # etcdserverpb.RangeRequest.SortOrder and SortTarget
 ORDER_NONE, ORDER_ASCEND, ORDER_DESCEND = 0, 1, 2
@@ -116,6 +117,17 @@ class View(Protocol):
         count_only: bool = ...,
     ) -> RangeResult: ...
 
+    def range_steps(
+        self,
+        key: bytes,
+        range_end: bytes,
+        turn: Turn,
+        *,
+        revision: int = ...,
+        limit: int = ...,
+        count_only: bool = ...,
+    ) -> Steps[RangeResult]: ...
+
 
 def evaluate(view: View, request: RangeRequest) -> RangeResult:
     """The answer to ``request``, in one go.
@@ -125,9 +137,7 @@ def evaluate(view: View, request: RangeRequest) -> RangeResult:
     """
     if request.count_only:
         return view.range(request.key, request.range_end, revision=request.revision, count_only=True)
-    result = view.range(
-        request.key, request.range_end, revision=request.revision, limit=_fetch_limit(request)
-    )
+    result = view.range(request.key, request.range_end, revision=request.revision, limit=fetch_limit(request))
     return _shape(result, request)
 
 
@@ -140,7 +150,7 @@ def _has_filters(request: RangeRequest) -> bool:
     )
 
 
-def _fetch_limit(request: RangeRequest) -> int:
+def fetch_limit(request: RangeRequest) -> int:
     """How many records to read at most; 0 for all.  One beyond the limit tells ``more``."""
     limit = request.limit
     if limit <= 0 or request.sort_order != ORDER_NONE or _has_filters(request):
@@ -180,67 +190,109 @@ def _filtered(records: Sequence[Record], request: RangeRequest) -> list[Record]:
     ]
 
 
-class RangeJob:
-    """A range request evaluated in slices, on the revision current at its beginning.
+def evaluate_steps(view: View, request: RangeRequest, turn: Turn) -> Steps[RangeResult]:
+    """:func:`evaluate` in steps."""
+    if not request.range_end:
+        turn.left -= 1
+        return evaluate(view, request)
+    result = yield from view.range_steps(
+        request.key,
+        request.range_end,
+        turn,
+        revision=request.revision,
+        limit=0 if request.count_only else fetch_limit(request),
+        count_only=request.count_only,
+    )
+    return result if request.count_only else (yield from _shape_steps(result, request, turn))
 
-    For ranges too large for one turn: writes go on between the steps and don't
-    show.  Raises as :func:`evaluate` when made.  Pins the history until it is
-    done or :meth:`close` d; ``result`` is there once :meth:`step` returned true.
-    (Filters and sorting come in one go with the last step.)
+
+def _shape_steps(result: RangeResult, request: RangeRequest, turn: Turn) -> Steps[RangeResult]:
+    """:func:`_shape` in steps."""
+    if len(result.records) <= PAGE:
+        return _shape(result, request)
+    records = result.records if isinstance(result.records, list) else list(result.records)
+    if _has_filters(request):
+        everything, records = records, []
+        for start in range(0, len(everything), PAGE):
+            records += _filtered(everything[start : start + PAGE], request)
+            turn.left -= PAGE / 4
+            if turn.left <= 0:
+                yield
+        yield from discard_steps([everything], turn)
+    if request.sort_target != TARGET_KEY or request.sort_order == ORDER_DESCEND:
+        key = _SORT_KEYS.get(request.sort_target, _SORT_KEYS[TARGET_KEY])
+        ordered = yield from sort_steps(records, turn, key=key, reverse=request.sort_order == ORDER_DESCEND)
+        yield from discard_steps([records], turn)
+        records = ordered
+    limit = request.limit
+    result.more = 0 < limit < len(records)
+    while 0 < limit < len(records):
+        del records[max(limit, len(records) - PAGE) :]
+        turn.left -= PAGE / 16
+        if turn.left <= 0:
+            yield
+    result.records = records
+    result.keys_only = request.keys_only
+    return result
+
+
+def read_steps(
+    store: Store,
+    key: bytes,
+    range_end: bytes,
+    turn: Turn,
+    *,
+    revision: int = 0,
+    limit: int = 0,
+    count_only: bool = False,
+) -> Steps[RangeResult]:
+    """:meth:`rusd.mvcc.store.Store.range` in steps, all of the revision current at the first one.
+
+    Writes go on between the steps and don't show.  The history is pinned until the end, or
+    until the generator is closed.
     """
+    if not range_end:
+        turn.left -= 1
+        return store.range(key, revision=revision, count_only=count_only)
+    at = store.check_readable(revision)
+    header_revision = store.current_revision
+    # At the newest revision the index knows the number, so reading can stop at the limit.
+    total = store.count(key, range_end) if at == header_revision else None
+    records: list[Record] = []
+    count = 0
+    start: bytes | None = key
+    pin = store.pin()
+    try:
+        while start is not None:
+            enough = count_only or 0 < limit <= len(records)
+            if enough and total is not None:
+                break
+            size = int(max(1, min(turn.left, PAGE)))
+            page, start = _page(store, start, range_end, at, size)
+            count += len(page)
+            if not enough:
+                records += page
+            turn.left -= size
+            if turn.left <= 0:
+                yield
+    finally:
+        pin.release()
+    if limit > 0:
+        del records[limit:]
+    if total is None:
+        total = count
+    return RangeResult(records, total, not count_only and len(records) < total, header_revision)
 
-    def __init__(self, store: Store, request: RangeRequest) -> None:
-        self.result: RangeResult | None = None
-        self._request = request
-        self._index = store.index
-        self._at = store.check_readable(request.revision)
-        self._header_revision = store.current_revision
-        self._fetch = 0 if request.count_only else _fetch_limit(request)
-        self._records: list[Record] = []
-        self._count = 0
-        self._next: bytes | None = request.key
-        # At the newest revision the index knows the number, so reading can stop at the limit.
-        self._total: int | None = None
-        if self._at == store.current_revision and not store.publishing:
-            self._total = store.count(request.key, request.range_end)
-        self._pin: Pin | None = store.pin()
 
-    def step(self, budget: int = 1000) -> bool:
-        """Look at about ``budget`` more keys; whether the result is there."""
-        if self.result is not None:
-            return True
-        if self._more_to_read():
-            self._read(budget)
-            return False
-        count = self._count if self._total is None else self._total
-        result = RangeResult(self._records, count, False, self._header_revision)
-        self.result = result if self._request.count_only else _shape(result, self._request)
-        self.close()
-        return True
-
-    def _more_to_read(self) -> bool:
-        if self._next is None:
-            return False
-        if self._total is None:
-            return True
-        return not self._request.count_only and not 0 < self._fetch <= len(self._records)
-
-    def _read(self, budget: int) -> None:
-        request = self._request
-        key = self._next or b""
-        keys = self._index.page(key, request.range_end, budget)
-        # The least key after the last one seen; a single key has no successor to look at.
-        self._next = keys[-1] + b"\x00" if len(keys) >= budget and request.range_end else None
-        histories, at = self._index.histories, self._at
-        for candidate in keys:
-            record = newest_at(histories[candidate], at)
-            if record is not None and record.version:
-                self._count += 1
-                if not request.count_only and not 0 < self._fetch <= len(self._records):
-                    self._records.append(record)
-
-    def close(self) -> None:
-        """Give up the pin; for a job that is abandoned."""
-        pin, self._pin = self._pin, None
-        if pin is not None:
-            pin.release()
+def _page(
+    store: Store, key: bytes, range_end: bytes, at: int, size: int
+) -> tuple[list[Record], bytes | None]:
+    """What lived at a revision among the next ``size`` keys, and the key to go on from, if there is more."""
+    index = store.index
+    if at == store.current_revision:  # nothing was written meanwhile: the living keys will do
+        records = index.newest(key, range_end, size, before=at)[0]
+        return records, records[-1].key + b"\x00" if len(records) >= size else None
+    keys = index.page(key, range_end, size)
+    found = [newest_at(index.histories[candidate], at) for candidate in keys]
+    records = [record for record in found if record is not None and record.version]
+    return records, keys[-1] + b"\x00" if len(keys) >= size else None

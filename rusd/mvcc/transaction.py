@@ -5,38 +5,25 @@ sub revision in the order made.  Reads through the transaction see them; nobody
 else does before :meth:`WriteTransaction.publish`.
 
 A transaction that deletes a million keys would stop the server for seconds, so
-what can be large also comes as a generator of steps (``delete_steps``,
-``publish_steps``): run it to its end, doing other work wherever it yields.
-Between the steps of a publication readers still see the revision before.
+what can be large also comes in steps (:mod:`rusd.steps`).  Between any two of
+them readers still see the revision before: a publication prepares aside what the
+new revision needs, and puts all of it in place in its last step.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from rusd.mvcc.index import by_key, contains
+from rusd.mvcc.index import Garbage, by_key
+from rusd.mvcc.keys import KeyList
 from rusd.mvcc.ranges import RangeResult
 from rusd.mvcc.record import Record, put_record, tombstone_record
+from rusd.steps import ENDLESS, PAGE, Steps, Turn, discard_steps, finish
 
 if TYPE_CHECKING:
     from rusd.mvcc.store import Store
-
-T = TypeVar("T")
-Steps = Generator[None, None, T]
-
-STEP_RECORDS = 1000
-"""Changes handled between two yields: about a millisecond's work."""
-
-
-def finish(steps: Steps[T]) -> T:
-    """Run a generator of steps to its end in one go."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
 
 
 class Changes:
@@ -44,7 +31,7 @@ class Changes:
 
     __slots__ = ("previous", "records", "revision")
 
-    def __init__(self, revision: int, records: Sequence[Record], previous: Sequence[Record | None]) -> None:
+    def __init__(self, revision: int, records: list[Record], previous: list[Record | None]) -> None:
         self.revision = revision
         self.records = records
         self.previous = previous
@@ -53,7 +40,7 @@ class Changes:
 class WriteTransaction:
     """Changes on top of ``revision``, the revision that was current at the beginning."""
 
-    __slots__ = ("_overlay", "_previous", "_records", "_store", "revision")
+    __slots__ = ("_overlay", "_previous", "_records", "_sorted", "_sorted_records", "_store", "revision")
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -61,6 +48,8 @@ class WriteTransaction:
         self._records: list[Record] = []
         self._previous: list[Record | None] = []
         self._overlay: dict[bytes, Record] = {}  # the newest change of each key touched
+        self._sorted: KeyList | None = None  # its keys, once a range is asked for
+        self._sorted_records = 0  # of so many records the keys are in it
 
     @property
     def view_revision(self) -> int:
@@ -104,26 +93,95 @@ class WriteTransaction:
             return result
         if not range_end:
             record = self.get(key)
-            records = [] if record is None else [record]
-        else:
-            records = self._merged(key, range_end)
-        total = len(records)
-        if count_only:
-            records = []
-        elif limit > 0:
-            del records[limit:]
-        return RangeResult(records, total, not count_only and len(records) < total, view_revision)
+            found = [] if record is None or count_only else [record]
+            return RangeResult(found, int(record is not None), False, view_revision)
+        return finish(self._own_range_steps(key, range_end, limit, ENDLESS, count_only=count_only))
 
-    def _merged(self, key: bytes, range_end: bytes) -> list[Record]:
-        """The live records of a range with the overlay laid over the store's."""
-        below = {
-            record.key: record for record in self._store.range(key, range_end, revision=self.revision).records
-        }
-        touched = {name: record for name, record in self._overlay.items() if contains(key, range_end, name)}
-        if not touched:
-            return list(below.values())
-        below.update(touched)
-        return [record for _, record in sorted(below.items()) if record.version]
+    def range_steps(
+        self,
+        key: bytes,
+        range_end: bytes,
+        turn: Turn,
+        *,
+        revision: int = 0,
+        limit: int = 0,
+        count_only: bool = False,
+    ) -> Steps[RangeResult]:
+        """:meth:`range` in steps."""
+        if self._records and (revision <= 0 or revision == self.view_revision):
+            return (yield from self._own_range_steps(key, range_end, limit, turn, count_only=count_only))
+        result = yield from self._store.range_steps(
+            key, range_end, turn, revision=revision, limit=limit, count_only=count_only
+        )
+        result.revision = self.view_revision
+        return result
+
+    def _own_range_steps(
+        self, key: bytes, range_end: bytes, limit: int, turn: Turn, *, count_only: bool
+    ) -> Steps[RangeResult]:
+        """A range as the changes made so far leave it."""
+        records: list[Record] = []
+        total = 0
+        start: bytes | None = key
+        yield from self._sort_overlay(turn)
+        while start is not None:
+            page, start = self._page(start, range_end, turn)
+            total += len(page)
+            if not count_only and not 0 < limit <= len(records):
+                records += page
+            if turn.left <= 0:
+                yield
+        if limit > 0:
+            del records[limit:]
+        return RangeResult(records, total, not count_only and len(records) < total, self.view_revision)
+
+    def _sort_overlay(self, turn: Turn) -> Steps[None]:
+        """Have the keys touched in order.  Transactions that only put never come here."""
+        if not self._records:
+            return
+        keys = self._sorted
+        if keys is None:
+            keys = self._sorted = KeyList()
+        while self._sorted_records < len(self._records):
+            part = self._records[self._sorted_records : self._sorted_records + PAGE]
+            for record in part:
+                if record.key not in keys:
+                    keys.add(record.key)
+            self._sorted_records += len(part)
+            turn.left -= len(part)
+            if turn.left <= 0:
+                yield
+
+    def _page(self, key: bytes, range_end: bytes, turn: Turn) -> tuple[list[Record], bytes | None]:
+        """Some of the live records of a range, in key order, and where to go on; ``None``: at the end.
+
+        Changes made before :meth:`_sort_overlay` are seen, and the store does not change before publication.
+        """
+        if not range_end:
+            record = self.get(key)
+            turn.left -= 1
+            return ([] if record is None else [record]), None
+        size = int(max(1, min(turn.left, PAGE)))
+        page: Sequence[Record] = self._store.range(key, range_end, revision=self.revision, limit=size).records
+        stop = page[-1].key + b"\x00" if len(page) == size else None
+        if self._sorted is not None:
+            overlay = self._overlay
+            first, last = self._sorted.span(key, range_end)
+            own = list(self._sorted.islice(first, min(last, first + size)))
+            if last - first > size and (stop is None or own[-1] < stop):
+                stop = own[-1] + b"\x00"
+            if stop is not None:
+                del own[bisect_left(own, stop) :]
+            live = [
+                record for record in page if record.key not in overlay and (stop is None or record.key < stop)
+            ]
+            if own:
+                live += [overlay[name] for name in own if overlay[name].version]
+                live.sort(key=by_key)
+            turn.left -= len(own)
+            page = live
+        turn.left -= len(page)
+        return list(page), stop
 
     # -- changing ---------------------------------------------------------------
 
@@ -151,34 +209,28 @@ class WriteTransaction:
                 return []
             self._delete([record])
             return [record]
-        return finish(self.delete_steps(key, range_end))
-
-    def delete_steps(self, key: bytes, range_end: bytes = b"") -> Steps[list[Record]]:
-        """:meth:`delete_range` in steps."""
-        if not range_end:
-            return self.delete_range(key)
         deleted: list[Record] = []
-        overlay = self._overlay
-        own = sorted(name for name in overlay if contains(key, range_end, name))
-        start: bytes | None = key
-        while start is not None:
-            # The store itself does not change before publication, so it can be read page by page.
-            page = self._store.range(start, range_end, revision=self.revision, limit=STEP_RECORDS).records
-            stop = page[-1].key + b"\x00" if len(page) == STEP_RECORDS else None
-            victims = [record for record in page if record.key not in overlay]
-            if own:
-                taken = len(own) if stop is None else bisect_left(own, stop)
-                victims += [overlay[name] for name in own[:taken] if overlay[name].version]
-                victims.sort(key=by_key)
-                del own[:taken]
-            self._delete(victims)
-            deleted += victims
-            # A page that ends at the range's end may give a start beyond it, which etcd's rules
-            # take for an empty range.
-            start = stop
-            if start is not None:
-                yield
+        finish(self.delete_steps(key, range_end, ENDLESS, deleted))
         return deleted
+
+    def delete_steps(
+        self, key: bytes, range_end: bytes, turn: Turn, deleted: list[Record] | None = None
+    ) -> Steps[int]:
+        """:meth:`delete_range` in steps; how many there were.  What stood there is added to ``deleted``."""
+        count = 0
+        start: bytes | None = key
+        yield from self._sort_overlay(turn)
+        while start is not None:
+            # What is deleted on the way stands before the next page's start.
+            victims, start = self._page(start, range_end, turn)
+            self._delete(victims)
+            count += len(victims)
+            if deleted is not None:
+                deleted += victims
+            turn.left -= len(victims)
+            if turn.left <= 0:
+                yield
+        return count
 
     def _delete(self, victims: list[Record]) -> None:
         revision = self.revision + 1
@@ -196,22 +248,56 @@ class WriteTransaction:
         if not records:
             return None
         store = self._begin_publication()
-        self._enter(store, records)
-        return self._end_publication(store)
+        add = store.index.add
+        for record in records:
+            add(record)
+        store.bytes_in_use += store.account(records)
+        self._end_publication(store)
+        return Changes(self.revision + 1, records, self._previous)
 
-    def publish_steps(self) -> Steps[Changes | None]:
-        """:meth:`publish` in steps; readers see the new revision only after the last one."""
-        records = self._records
-        if not records:
-            return None
+    @property
+    def changes(self) -> Changes:
+        """What the transaction has done so far; not to be kept while it goes on."""
+        return Changes(self.revision + 1, self._records, self._previous)
+
+    def publish_steps(self, turn: Turn) -> Steps[Changes | None]:
+        """:meth:`publish` in steps; readers see the new revision only once the work is done."""
+        if len(self._records) <= self._store.publish_at_once:
+            return self.publish()
+        commit = yield from self.prepare_steps(turn)
+        garbage = commit()
+        yield from discard_steps(garbage, turn)
+        return self.changes
+
+    def prepare_steps(self, turn: Turn) -> Steps[Callable[[], Garbage]]:
+        """Prepare the publication of many changes; what it gives back publishes them, at once.
+
+        That returns what is of no more use, for :func:`~rusd.steps.discard_steps`.
+        """
         store = self._begin_publication()
         store.publishing = True
-        for start in range(0, len(records), STEP_RECORDS):
-            if start:
+        pin = store.pin()  # a compaction would change the lists that are being prepared
+        records = self._records
+        commit_index = yield from store.index.add_steps(records, self._overlay, turn)
+        size = 0
+        for start in range(0, len(records), PAGE):
+            size += store.account(records[start : start + PAGE])
+            turn.left -= PAGE / 8
+            if turn.left <= 0:
                 yield
-            self._enter(store, records[start : start + STEP_RECORDS])
-        store.publishing = False
-        return self._end_publication(store)
+
+        def commit() -> Garbage:
+            garbage = commit_index()
+            store.bytes_in_use += size
+            store.publishing = False
+            pin.release()
+            self._end_publication(store)
+            garbage.append(self._overlay)
+            if self._sorted is not None:
+                garbage.append(self._sorted.take_chunks())
+            return garbage
+
+        return commit
 
     def _begin_publication(self) -> Store:
         store = self._store
@@ -219,14 +305,6 @@ class WriteTransaction:
             raise RuntimeError("the store has moved on since this transaction began")
         return store
 
-    def _enter(self, store: Store, records: list[Record]) -> None:
-        add = store.index.add
-        for record in records:
-            add(record)
-        store.bytes_in_use += store.account(records)
-
-    def _end_publication(self, store: Store) -> Changes:
-        revision = self.revision + 1
-        store.history.append(revision, self._records)
-        store.current_revision = revision
-        return Changes(revision, self._records, self._previous)
+    def _end_publication(self, store: Store) -> None:
+        store.history.append(self.revision + 1, self._records)
+        store.current_revision = self.revision + 1

@@ -20,14 +20,18 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from rusd.mvcc.errors import CompactedError, FutureRevisionError, KeyNotFoundError, LeaseNotFoundError
-from rusd.mvcc.ranges import RangeResult, View, evaluate
+from rusd.mvcc.ranges import RangeResult, View, evaluate_steps
 from rusd.mvcc.record import Record
-from rusd.mvcc.transaction import Steps, WriteTransaction, finish
+from rusd.mvcc.transaction import WriteTransaction
+from rusd.steps import ENDLESS, PAGE, Steps, Turn, finish
 
 if TYPE_CHECKING:
     from etcdpb import rpc_pb2
 
 LeaseExists = Callable[[int], bool]
+
+_PUT_COST = 3
+"""What a put takes of a turn, in records."""
 
 # etcdserverpb.Compare.CompareResult and CompareTarget
 EQUAL, GREATER, LESS, NOT_EQUAL = range(4)
@@ -56,12 +60,14 @@ class DeleteResult:
 class TxnResult:
     """Of a transaction: the header's revision (0 if nested), the branch taken, one result an operation.
 
-    A response is ``None`` for an operation without content.
+    A response is ``None`` for an operation without content.  ``weight`` is how many records there
+    are in all of them.
     """
 
     revision: int
     succeeded: bool
     responses: list[OpResult]
+    weight: int = 0
 
 
 OpResult = RangeResult | PutResult | DeleteResult | TxnResult | None
@@ -90,7 +96,7 @@ def apply_put(
 
 def apply_delete(transaction: WriteTransaction, request: rpc_pb2.DeleteRangeRequest) -> DeleteResult:
     """Carry out a single DeleteRange."""
-    return finish(delete_steps(transaction, request))
+    return finish(delete_steps(transaction, request, ENDLESS))
 
 
 def apply_txn(
@@ -101,23 +107,33 @@ def apply_txn(
     Raises :class:`CompactedError`, :class:`FutureRevisionError`,
     :class:`LeaseNotFoundError` or :class:`KeyNotFoundError`, before any change.
     """
-    return finish(txn_steps(transaction, request, lease_exists))
+    return finish(txn_steps(transaction, request, lease_exists, ENDLESS))
 
 
-def delete_steps(transaction: WriteTransaction, request: rpc_pb2.DeleteRangeRequest) -> Steps[DeleteResult]:
+def delete_steps(
+    transaction: WriteTransaction, request: rpc_pb2.DeleteRangeRequest, turn: Turn
+) -> Steps[DeleteResult]:
     """:func:`apply_delete` in steps."""
-    deleted = yield from transaction.delete_steps(request.key, request.range_end)
+    previous: list[Record] | None = [] if request.prev_kv else None
+    if request.range_end:
+        deleted = yield from transaction.delete_steps(request.key, request.range_end, turn, previous)
+    else:
+        victims = transaction.delete_range(request.key)
+        turn.left -= 1
+        deleted = len(victims)
+        if previous is not None:
+            previous = victims
     # Nothing deleted and nothing changed before: still the revision of the beginning.
-    return DeleteResult(transaction.view_revision, len(deleted), deleted if request.prev_kv else ())
+    return DeleteResult(transaction.view_revision, deleted, previous or ())
 
 
 def txn_steps(
-    transaction: WriteTransaction, request: rpc_pb2.TxnRequest, lease_exists: LeaseExists
+    transaction: WriteTransaction, request: rpc_pb2.TxnRequest, lease_exists: LeaseExists, turn: Turn
 ) -> Steps[TxnResult]:
-    """:func:`apply_txn` in steps; what it raises comes before the first."""
-    plan = _choose(transaction, request)
+    """:func:`apply_txn` in steps; what it raises comes before any change."""
+    plan = yield from _choose(transaction, request, turn)
     _check(transaction, plan, lease_exists)
-    result = yield from _execute(transaction, plan)
+    result = yield from _execute(transaction, plan, turn)
     result.revision = transaction.view_revision
     return result
 
@@ -134,14 +150,20 @@ def read_only(request: rpc_pb2.TxnRequest) -> bool:
 # -- choose -------------------------------------------------------------------
 
 
-def _choose(view: View, request: rpc_pb2.TxnRequest) -> _Plan:
-    succeeded = all(compare_holds(view, compare) for compare in request.compare)
+def _choose(view: View, request: rpc_pb2.TxnRequest, turn: Turn) -> Steps[_Plan]:
+    succeeded = True
+    for compare in request.compare:
+        if compare.range_end:
+            succeeded = yield from _compare_range(view, compare, turn)
+        else:
+            succeeded = _compare_records(compare, view.range(compare.key).records)
+        if not succeeded:
+            break
     operations = request.success if succeeded else request.failure
-    nested = {
-        position: _choose(view, operation.request_txn)
-        for position, operation in enumerate(operations)
-        if operation.WhichOneof("request") == "request_txn"
-    }
+    nested: dict[int, _Plan] = {}
+    for position, operation in enumerate(operations):
+        if operation.WhichOneof("request") == "request_txn":
+            nested[position] = yield from _choose(view, operation.request_txn, turn)
     return _Plan(succeeded, operations, nested)
 
 
@@ -151,12 +173,29 @@ def compare_holds(view: View, compare: rpc_pb2.Compare) -> bool:
     Where there is no key, a value compares as false whatever the operator, and
     anything else as 0.
     """
-    records = view.range(compare.key, compare.range_end).records
+    return finish(_compare_range(view, compare, ENDLESS))
+
+
+def _compare_range(view: View, compare: rpc_pb2.Compare, turn: Turn) -> Steps[bool]:
+    """:func:`compare_holds` in steps."""
+    result = yield from view.range_steps(compare.key, compare.range_end, turn)
+    records = list(result.records)
+    if len(records) <= PAGE:
+        return _compare_records(compare, records)
+    holds = True
+    while records:
+        holds = holds and _compare_records(compare, records[-PAGE:])
+        del records[-PAGE:]
+        turn.left -= PAGE
+        if turn.left <= 0:
+            yield
+    return holds
+
+
+def _compare_records(compare: rpc_pb2.Compare, records: Sequence[Record]) -> bool:
     if records:
         return all(_compare_record(compare, record) for record in records)
-    if compare.target == TARGET_VALUE:
-        return False
-    return _compare_record(compare, None)
+    return compare.target != TARGET_VALUE and _compare_record(compare, None)
 
 
 def _compare_record(compare: rpc_pb2.Compare, record: Record | None) -> bool:
@@ -230,21 +269,30 @@ def _check_kept(transaction: WriteTransaction, request: rpc_pb2.PutRequest) -> N
 # -- execute ------------------------------------------------------------------
 
 
-def _execute(transaction: WriteTransaction, plan: _Plan) -> Steps[TxnResult]:
+def _execute(transaction: WriteTransaction, plan: _Plan, turn: Turn) -> Steps[TxnResult]:
     responses: list[OpResult] = []
+    weight = 0
     for position, operation in enumerate(plan.operations):
         kind = operation.WhichOneof("request")
         response: OpResult = None
-        if kind == "request_range":
-            response = evaluate(transaction, operation.request_range)
-        elif kind == "request_put":
+        if kind == "request_put":
             response = _put(transaction, operation.request_put)
+            turn.left -= _PUT_COST
+            if response.previous is not None:
+                weight += 1
+        elif kind == "request_range":
+            response = yield from evaluate_steps(transaction, operation.request_range, turn)
+            weight += len(response.records)
         elif kind == "request_delete_range":
-            response = yield from delete_steps(transaction, operation.request_delete_range)
+            response = yield from delete_steps(transaction, operation.request_delete_range, turn)
+            weight += len(response.previous)
         elif kind == "request_txn":
-            response = yield from _execute(transaction, plan.nested[position])
+            response = yield from _execute(transaction, plan.nested[position], turn)
+            weight += response.weight
         responses.append(response)
-    return TxnResult(0, plan.succeeded, responses)
+        if turn.left <= 0:
+            yield
+    return TxnResult(0, plan.succeeded, responses, weight)
 
 
 def _put(transaction: WriteTransaction, request: rpc_pb2.PutRequest) -> PutResult:

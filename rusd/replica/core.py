@@ -12,7 +12,8 @@ There is one way for a write.  A single node takes it with a quorum of one.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from types import GeneratorType
 from typing import TYPE_CHECKING, Protocol
 
 from rusd.raft import (
@@ -26,12 +27,16 @@ from rusd.raft import (
     decode_configuration,
 )
 from rusd.state import STATE_ERRORS, Kind, proposal
+from rusd.steps import Turn
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 MAX_UNAPPLIED_ENTRIES = 5000
 """Committed but unapplied entries above which new proposals are refused, as etcd does."""
+
+ENTRY_COST = 4
+"""What a small entry and its answer take of a turn, in records."""
 
 Waiter = Callable[[object, Exception | None], None]
 """Called once with ``(result, None)`` or ``(None, error)``."""
@@ -67,10 +72,10 @@ _REFUSALS = (*STATE_ERRORS, SupersededError)
 class Machine(Protocol):
     """The replicated state machine: a deterministic function of the log."""
 
-    def apply(self, kind: Kind, request: Message) -> object:
-        """Apply one request and return its result.
+    def apply(self, kind: Kind, request: Message, turn: Turn) -> object:
+        """Apply one request and return its result, or the steps that ``turn`` had no room for.
 
-        Raises one of :data:`rusd.state.STATE_ERRORS`, and then nothing has changed.
+        Raises one of :data:`rusd.state.STATE_ERRORS`, and then nothing has changed; so may the steps.
         """
 
     def apply_configuration(self, data: bytes) -> object:
@@ -87,6 +92,23 @@ class _Waiting:
         self.request = request
         self.waiter = waiter
         self.since = since
+
+
+class _UnderWay:
+    """An entry that is applied in steps, and who waits for it."""
+
+    __slots__ = ("entry", "steps", "waiting")
+
+    def __init__(self, entry: Entry, steps: Generator[None, None, object], waiting: _Waiting | None) -> None:
+        self.entry = entry
+        self.steps = steps
+        self.waiting = waiting
+
+    def give_up(self, error: Exception) -> None:
+        """Tell the caller not to wait; the entry is applied all the same."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting.waiter(None, error)
 
 
 class Core:
@@ -107,6 +129,8 @@ class Core:
         self._reads_at: deque[tuple[int, int]] = deque()  # (index they wait for, number) once confirmed
         self._read_marks: deque[tuple[float, int]] = deque()  # at each tick: the reads that were there
         self._committed: deque[Entry] = deque()
+        self._turn = Turn()
+        self._under_way: _UnderWay | None = None
         self.applied_index = node.applied_index
         self.applied_term = node.log.term(node.applied_index) or 0
 
@@ -159,6 +183,9 @@ class Core:
                 break
             del self._waiting[number]
             waiting.waiter(None, RequestTimeoutError())
+        job = self._under_way
+        if job is not None and job.waiting is not None and now - job.waiting.since >= timeout:
+            job.give_up(RequestTimeoutError())
         self._expire_reads(now, timeout)
 
     def persisted(self, ready: Ready) -> None:
@@ -179,49 +206,61 @@ class Core:
 
     @property
     def unapplied(self) -> int:
-        """How many committed entries :meth:`apply` has still to take."""
-        return len(self._committed)
+        """How many committed entries are not applied, one under way included."""
+        return len(self._committed) + (self._under_way is not None)
+
+    @property
+    def between_entries(self) -> bool:
+        """Whether no entry is applied in part: the state is that of :attr:`applied_index`."""
+        return self._under_way is None
 
     @property
     def has_work(self) -> bool:
         """Whether :meth:`apply` has something to do."""
         reads = self._reads_at
-        return bool(self._committed or (reads and reads[0][0] <= self.applied_index))
+        return bool(self._committed or self._under_way or (reads and reads[0][0] <= self.applied_index))
 
-    def apply(self, limit: int) -> int:
-        """Apply up to ``limit`` committed entries in log order and answer their callers.
+    def apply(self, budget: int) -> int:
+        """Apply committed entries in log order and answer their callers, until ``budget`` is used up.
 
-        Returns how many were applied.  Any exception but one of
-        :data:`~rusd.state.STATE_ERRORS` comes through: a replica that can't apply must stop, not diverge.
+        A small entry costs :data:`ENTRY_COST` and a large one what it changes, in records; one that
+        does not fit is gone on with by the next call.  Returns how many were finished.
+
+        Any exception but one of :data:`~rusd.state.STATE_ERRORS` comes through: a replica that
+        can't apply must stop, not diverge.
         """
-        count = 0
-        committed = self._committed
-        while committed and count < limit:
+        turn, committed, before = self._turn, self._committed, self.applied_index
+        turn.left = budget
+        if self._under_way is not None:
+            self._go_on(self._under_way)
+        while committed and turn.left > 0 and self._under_way is None:
+            turn.left -= ENTRY_COST
             self._apply(committed.popleft())
-            count += 1
-        if count:
+        if self.applied_index != before:
             self.node.applied(self.applied_index)
         self._answer_reads()
-        return count
+        return self.applied_index - before
 
     def fail_all(self, error: Exception) -> None:
         """Tell every waiting call that its outcome will not be known here."""
         waiting, self._waiting = self._waiting, {}
         reads, self._reads = self._reads, {}
         self._reads_at.clear()
+        if self._under_way is not None:
+            self._under_way.give_up(error)
         for entry in waiting.values():
             entry.waiter(None, error)
         for waiter in reads.values():
             waiter(None, error)
 
     def _apply(self, entry: Entry) -> None:
-        self.applied_index = entry.index
-        self.applied_term = entry.term
         if entry.type == EntryType.CONFIGURATION:
             _, context = decode_configuration(entry.data)
             self._machine.apply_configuration(context)
+            self._applied(entry)
             return
         if not entry.data:  # the empty entry a new leader begins its term with
+            self._applied(entry)
             return
         _, member, boot, number, decided_in = proposal.read_head(entry.data)
         own = boot == self._boot and member == self._member
@@ -234,14 +273,40 @@ class Core:
             result = self._apply_request(entry, waiting)
         except _REFUSALS as error:
             failure = error
+        if type(result) is GeneratorType:
+            self._under_way = _UnderWay(entry, result, waiting)
+            return
+        self.applied_index = entry.index
+        self.applied_term = entry.term
         if waiting is not None:
             waiting.waiter(result, failure)
 
+    def _go_on(self, job: _UnderWay) -> None:
+        """Do what the turn allows of an entry under way."""
+        result: object = None
+        failure: Exception | None = None
+        try:
+            next(job.steps)
+        except StopIteration as stop:
+            result = stop.value
+        except _REFUSALS as error:
+            failure = error
+        else:
+            return
+        self._under_way = None
+        self._applied(job.entry)
+        if job.waiting is not None:
+            job.waiting.waiter(result, failure)
+
+    def _applied(self, entry: Entry) -> None:
+        self.applied_index = entry.index
+        self.applied_term = entry.term
+
     def _apply_request(self, entry: Entry, waiting: _Waiting | None) -> object:
         if waiting is not None:  # decoded when it was proposed
-            return self._machine.apply(waiting.kind, waiting.request)
+            return self._machine.apply(waiting.kind, waiting.request, self._turn)
         decoded = proposal.decode(entry.data)
-        return self._machine.apply(decoded.kind, decoded.request)
+        return self._machine.apply(decoded.kind, decoded.request, self._turn)
 
     def may_read_now(self) -> bool:
         """Whether a read index taken now is confirmed and applied already.
@@ -278,6 +343,9 @@ class Core:
         self.node.check()
         assert self.applied_index <= self.node.commit_index, "applied beyond the commit index"
         expected = self.applied_index
+        if self._under_way is not None:
+            expected += 1
+            assert self._under_way.entry.index == expected, "an entry is applied out of order"
         for entry in self._committed:
             expected += 1
             assert entry.index == expected, "committed entries are not contiguous"

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from rusd.state import Kind
     from rusd.storage import Wal
 
-APPLY_SLICE = 256
-"""Entries applied before the loop gives way."""
+APPLY_BUDGET = 1024
+"""What is applied before the loop gives way, in records: 256 small entries, or as much of a large one."""
 
 
 class Replica:
@@ -136,6 +136,11 @@ class Replica:
         outcome = _Outcome()
         if not self.read_index(outcome.settle):
             await outcome.wait()
+
+    async def between_entries(self) -> None:
+        """Return in a turn in which no entry is applied in part."""
+        while not self.core.between_entries:
+            await self._applied.park()
 
     @property
     def log_bytes_written(self) -> int:
@@ -328,7 +333,7 @@ class Replica:
     def _apply_slice(self) -> None:
         """Apply some entries, and send what comes of them."""
         self._before_answers()
-        self.core.apply(APPLY_SLICE)
+        self.core.apply(APPLY_BUDGET)
         self._after_apply()
         self._applied.unpark_all()
         if not self._log_in_use:

@@ -119,6 +119,7 @@ class Snapshotter:
         Raises :class:`OSError` or :class:`~rusd.storage.StorageError`; the log is whole then as before.
         """
         core = self._replica.core
+        await self._replica.between_entries()
         index, term = core.applied_index, core.applied_term
         log_bytes = self._replica.log_bytes_written
         configuration = core.node.configuration_at(index)

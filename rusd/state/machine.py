@@ -5,6 +5,9 @@ no chance, no outside.  Two replicas that applied the same entries hold the same
 state.  What it has to tell the rest of the server (new revisions for watchers,
 leases for the leader's timers, a compaction to carry out) it tells through the
 callbacks of :class:`Observer`, in the turn in which it happens.
+
+What is too large for one turn is applied in steps.  Until the last but those that clean
+up, everybody sees the state before; then all of the new one appears at once.
 """
 
 from __future__ import annotations
@@ -16,16 +19,17 @@ import attrs
 
 from etcdpb import rpc_pb2, rusd_pb2
 from rusd.lease import LeaseStore
-from rusd.mvcc import Compaction, Store, apply_delete, apply_put, apply_txn
+from rusd.mvcc import Compaction, Store, apply_put, delete_steps, txn_steps
 from rusd.state.alarms import Alarms
 from rusd.state.errors import CorruptError, NoSpaceError
 from rusd.state.members import Member, Membership
 from rusd.state.proposal import Kind
+from rusd.steps import ENDLESS, PAGE, Steps, Turn, discard_steps, start
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from rusd.mvcc import DeleteResult, PutResult, Record, TxnResult, WriteTransaction
+    from rusd.mvcc import Changes, DeleteResult, PutResult, Record, TxnResult, WriteTransaction
 
 # What each alarm refuses. Plain reads never come here, so reads go on.
 _REFUSED_WHEN_CORRUPT = frozenset(
@@ -38,6 +42,17 @@ class Observer:
 
     def revision_published(self, revision: int, records: Sequence[Record]) -> None:
         """``revision`` can be read from now on; it consists of ``records``."""
+
+    def revision_steps(
+        self, revision: int, records: Sequence[Record], turn: Turn
+    ) -> Steps[Callable[[], None]]:
+        """``revision``, of very many ``records``, is about to be published.
+
+        Does in steps what can be done before.  What it gives back is called instead of
+        :meth:`revision_published`, in the turn in which the revision can be read.
+        """
+        yield from ()
+        return lambda: self.revision_published(revision, records)
 
     def history_compacted(self, job: Compaction) -> None:
         """Revisions below ``job.revision`` are refused from now on; ``job`` removes them."""
@@ -99,15 +114,17 @@ class StateMachine:
         self._handlers = [handlers[kind] for kind in sorted(handlers)]
         assert sorted(handlers) == list(range(1, len(handlers) + 1))
 
-    def apply(self, kind: Kind, request: Message) -> object:
+    def apply(self, kind: Kind, request: Message, turn: Turn = ENDLESS) -> object:
         """Apply one request of the log and return its result.
 
+        If ``turn`` does not suffice, a generator of steps is returned instead: run it, filling
+        ``turn`` up at each pause, until it returns the result; nothing else may be applied before.
         Raises one of :data:`rusd.state.STATE_ERRORS` for what only the state can
-        refuse; then nothing has changed.
+        refuse, here or from the steps; then nothing has changed.
         """
         if self.alarms.corrupt and kind in _REFUSED_WHEN_CORRUPT:
             raise CorruptError
-        return self._handlers[kind - 1](request)
+        return self._handlers[kind - 1](request, turn)
 
     def apply_configuration(self, data: bytes) -> None:
         """Apply a committed change of the cluster's configuration, as a ``ConfigurationChange``."""
@@ -122,7 +139,7 @@ class StateMachine:
 
     # -- keys --------------------------------------------------------------------
 
-    def _put(self, request: rpc_pb2.PutRequest) -> PutResult:
+    def _put(self, request: rpc_pb2.PutRequest, _turn: Turn) -> PutResult:
         if self.alarms.nospace:
             raise NoSpaceError
         transaction = self.store.begin()
@@ -130,18 +147,26 @@ class StateMachine:
         self._publish(transaction)
         return result
 
-    def _delete_range(self, request: rpc_pb2.DeleteRangeRequest) -> DeleteResult:
+    def _delete_range(
+        self, request: rpc_pb2.DeleteRangeRequest, turn: Turn
+    ) -> DeleteResult | Steps[DeleteResult]:
+        return start(self._delete_range_steps(request, turn))
+
+    def _delete_range_steps(self, request: rpc_pb2.DeleteRangeRequest, turn: Turn) -> Steps[DeleteResult]:
         transaction = self.store.begin()
-        result = apply_delete(transaction, request)
-        self._publish(transaction)
+        result = yield from delete_steps(transaction, request, turn)
+        yield from self._publish_steps(transaction, turn)
         return result
 
-    def _txn(self, request: rpc_pb2.TxnRequest) -> TxnResult:
+    def _txn(self, request: rpc_pb2.TxnRequest, turn: Turn) -> TxnResult | Steps[TxnResult]:
         if self.alarms.nospace and may_put(request):
             raise NoSpaceError
+        return start(self._txn_steps(request, turn))
+
+    def _txn_steps(self, request: rpc_pb2.TxnRequest, turn: Turn) -> Steps[TxnResult]:
         transaction = self.store.begin()
-        result = apply_txn(transaction, request, self.leases.exists)
-        self._publish(transaction)
+        result = yield from txn_steps(transaction, request, self.leases.exists, turn)
+        yield from self._publish_steps(transaction, turn)
         return result
 
     def _publish(self, transaction: WriteTransaction) -> None:
@@ -151,33 +176,90 @@ class StateMachine:
         leases = self.leases
         for record, previous in zip(changes.records, changes.previous, strict=True):
             if record.lease:
-                leases.attach(record.key, record.lease)
+                leases.attach(record.key, record.lease, previous.lease if previous is not None else 0)
             elif previous is not None and previous.lease:
-                leases.detach(record.key)
+                leases.detach(record.key, previous.lease)
         self.observer.revision_published(changes.revision, changes.records)
 
-    def _compact(self, request: rpc_pb2.CompactionRequest) -> Compaction:
+    def _publish_steps(self, transaction: WriteTransaction, turn: Turn, revoked: int = 0) -> Steps[None]:
+        """:meth:`_publish` in steps; the lease ``revoked``, if given, goes in the turn of the publication."""
+        changes = transaction.changes
+        if len(changes.records) <= self.store.publish_at_once:
+            self._publish(transaction)
+            if revoked:
+                self._remove_lease(revoked)
+            return
+        yield from self._attach_steps(changes, turn)
+        tell = yield from self.observer.revision_steps(changes.revision, changes.records, turn)
+        commit = yield from transaction.prepare_steps(turn)
+        if turn.left <= 0:
+            yield
+        garbage = commit()
+        tell()
+        keys = self._remove_lease(revoked) if revoked else set()
+        yield from self._detach_steps(changes, turn)
+        yield from discard_steps([*garbage, keys, changes.previous], turn)
+
+    def _attach_steps(self, changes: Changes, turn: Turn) -> Steps[None]:
+        """Attach keys to the leases that they are about to have."""
+        records = changes.records
+        for first in range(0, len(records), PAGE):
+            for record in records[first : first + PAGE]:
+                if record.lease:
+                    self.leases.attach(record.key, record.lease)
+            turn.left -= PAGE / 16
+            if turn.left <= 0:
+                yield
+
+    def _detach_steps(self, changes: Changes, turn: Turn) -> Steps[None]:
+        """Detach keys from leases that they no longer have."""
+        leases, get = self.leases, self.store.get
+        for first in range(0, len(changes.records), PAGE):
+            for previous in changes.previous[first : first + PAGE]:
+                if previous is None or not leases.exists(previous.lease):
+                    continue
+                now = get(previous.key)
+                if now is None or now.lease != previous.lease:
+                    leases.detach(previous.key, previous.lease)
+            turn.left -= PAGE / 8
+            if turn.left <= 0:
+                yield
+
+    def _compact(self, request: rpc_pb2.CompactionRequest, _turn: Turn) -> Compaction:
         job = self.store.compact(request.revision)
         self.observer.history_compacted(job)
         return job
 
     # -- leases ------------------------------------------------------------------
 
-    def _lease_grant(self, request: rpc_pb2.LeaseGrantRequest) -> GrantResult:
+    def _lease_grant(self, request: rpc_pb2.LeaseGrantRequest, _turn: Turn) -> GrantResult:
         if self.alarms.nospace:
             raise NoSpaceError
         self.leases.grant(request.ID, request.TTL)
         self.observer.lease_granted(request.ID, request.TTL)
         return GrantResult(request.ID, request.TTL)
 
-    def _lease_revoke(self, request: rpc_pb2.LeaseRevokeRequest) -> None:
-        transaction = self.store.begin()
-        for key in self.leases.revoke(request.ID):
-            transaction.delete_range(key)
-        self._publish(transaction)
-        self.observer.lease_revoked(request.ID)
+    def _lease_revoke(self, request: rpc_pb2.LeaseRevokeRequest, turn: Turn) -> Steps[None] | None:
+        return start(self._lease_revoke_steps(request.ID, turn))
 
-    def _lease_checkpoint(self, request: rpc_pb2.LeaseCheckpointRequest) -> None:
+    def _lease_revoke_steps(self, lease_id: int, turn: Turn) -> Steps[None]:
+        keys = yield from self.leases.keys_steps(lease_id, turn)  # in order: all members delete in one order
+        transaction = self.store.begin()
+        for first in range(0, len(keys), PAGE):
+            for key in keys[first : first + PAGE]:
+                transaction.delete_range(key)
+            turn.left -= PAGE
+            if turn.left <= 0:
+                yield
+        yield from self._publish_steps(transaction, turn, revoked=lease_id)
+        yield from discard_steps([keys], turn)
+
+    def _remove_lease(self, lease_id: int) -> set[bytes]:
+        keys = self.leases.revoke(lease_id)
+        self.observer.lease_revoked(lease_id)
+        return keys
+
+    def _lease_checkpoint(self, request: rpc_pb2.LeaseCheckpointRequest, _turn: Turn) -> None:
         for checkpoint in request.checkpoints:
             if self.leases.exists(checkpoint.ID):  # it may have been revoked meanwhile
                 self.leases.checkpoint(checkpoint.ID, checkpoint.remaining_TTL)
@@ -185,7 +267,7 @@ class StateMachine:
 
     # -- the cluster -----------------------------------------------------------------
 
-    def _alarm(self, request: rpc_pb2.AlarmRequest) -> AlarmResult:
+    def _alarm(self, request: rpc_pb2.AlarmRequest, _turn: Turn) -> AlarmResult:
         touched = ((request.memberID, request.alarm),)
         match request.action:
             case rpc_pb2.AlarmRequest.GET:
@@ -196,11 +278,11 @@ class StateMachine:
                 return AlarmResult(touched if self.alarms.deactivate(*touched[0]) else ())
         return AlarmResult(())
 
-    def _set_cluster_version(self, request: rusd_pb2.ClusterVersion) -> None:
+    def _set_cluster_version(self, request: rusd_pb2.ClusterVersion, _turn: Turn) -> None:
         self.cluster_version = request.version
         self.observer.cluster_version_changed(request.version)
 
-    def _set_member_attributes(self, request: rusd_pb2.MemberAttributes) -> None:
+    def _set_member_attributes(self, request: rusd_pb2.MemberAttributes, _turn: Turn) -> None:
         self.members.set_attributes(request.id, request.name, request.client_urls)
 
     def check(self) -> None:

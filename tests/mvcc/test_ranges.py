@@ -6,7 +6,9 @@ import attrs
 import pytest
 
 from etcdpb import rpc_pb2
-from rusd.mvcc import CompactedError, FutureRevisionError, RangeJob, RangeOptions, evaluate
+from rusd.mvcc import CompactedError, FutureRevisionError, RangeOptions, evaluate, evaluate_steps
+from rusd.steps import PAGE
+from tests.support.slices import Sliced
 
 ASCEND, DESCEND = 1, 2
 KEY, VERSION, CREATE, MOD, VALUE = range(5)
@@ -22,16 +24,17 @@ def fruit(player):
     return player
 
 
+def job_of(store, request):
+    return Sliced(lambda turn: evaluate_steps(store, request, turn))
+
+
 def ask(player, **options):
     """The keys' first letters; the job gives the same answer as the direct way."""
     request = RangeOptions(**{"key": b"\x00", "range_end": b"\x00", **options})
     result = evaluate(player.store, request)
-    job = RangeJob(player.store, request)
-    steps = 0
-    while not job.step(1):
-        steps += 1
-        assert player.store.pins == 1
-    assert job.step(1)
+    job = job_of(player.store, request)
+    while not job.step():
+        assert player.store.pins <= 1
     assert attrs.astuple(job.result) == attrs.astuple(result)
     return b"".join(record.key[:1] for record in result.records).decode(), result.count, result.more
 
@@ -137,7 +140,7 @@ def test_both_ways_refuse_the_future_and_the_compacted_past(fruit) -> None:
     fruit.compact(4)
     for way in (
         lambda request: evaluate(fruit.store, request),
-        lambda request: RangeJob(fruit.store, request),
+        lambda request: job_of(fruit.store, request).step(),
     ):
         with pytest.raises(CompactedError):
             way(RangeOptions(b"a", revision=3))
@@ -146,7 +149,7 @@ def test_both_ways_refuse_the_future_and_the_compacted_past(fruit) -> None:
 
 
 def test_a_job_does_not_see_what_happens_meanwhile(fruit) -> None:
-    job = RangeJob(fruit.store, RangeOptions(b"\x00", b"\x00"))
+    job = job_of(fruit.store, RangeOptions(b"\x00", b"\x00"))
     job.step(1)
     fruit.delete(b"a", b"\x00")
     fruit.put(b"blueberry")
@@ -159,7 +162,26 @@ def test_a_job_does_not_see_what_happens_meanwhile(fruit) -> None:
 
 
 def test_an_abandoned_job_lets_compactions_go_on(fruit) -> None:
-    job = RangeJob(fruit.store, RangeOptions(b"\x00", b"\x00"))
-    job.close()
+    job = job_of(fruit.store, RangeOptions(b"\x00", b"\x00"))
+    job.step()
+    assert fruit.store.pins == 1
     job.close()
     assert fruit.store.pins == 0
+
+
+@pytest.mark.parametrize("limit", [0, 3, 2 * PAGE])
+@pytest.mark.parametrize("target", [KEY, MOD, VALUE])
+@pytest.mark.parametrize("order", [ASCEND, DESCEND])
+def test_sorting_and_filtering_many_keys_goes_in_steps(player, order, target, limit) -> None:
+    size = 6 * PAGE + 3
+    for start in range(0, size, PAGE):
+        names = range(start, min(start + PAGE, size))
+        player.write(lambda t: [t.put(b"k%06d" % n, b"%03d" % (n * 7 % 101)) for n in names])  # noqa: B023
+    request = RangeOptions(
+        b"k", b"l", limit, sort_order=order, sort_target=target, min_mod_revision=3, max_mod_revision=7
+    )
+    job = job_of(player.store, request)
+    while not job.step(100):
+        pass
+    assert attrs.astuple(job.result) == attrs.astuple(evaluate(player.store, request))
+    assert job.pauses > 2 * size / PAGE

@@ -6,9 +6,10 @@ import gc
 
 import pytest
 
-from rusd.mvcc import CompactedError, FutureRevisionError, Record, Store, finish
+from rusd.mvcc import CompactedError, FutureRevisionError, Record, Store
 from rusd.mvcc.index import contains
-from rusd.mvcc.transaction import STEP_RECORDS
+from rusd.steps import ENDLESS, PAGE, finish
+from tests.support.slices import Sliced
 
 
 def meta(record):
@@ -51,7 +52,7 @@ def test_a_transaction_without_changes_makes_no_revision(player) -> None:
     assert transaction.range(b"a").revision == 1
     assert not transaction.changed
     assert transaction.publish() is None
-    assert finish(transaction.publish_steps()) is None
+    assert finish(transaction.publish_steps(ENDLESS)) is None
     assert player.store.current_revision == 1
 
 
@@ -150,49 +151,72 @@ def test_a_transaction_on_an_old_revision_cannot_be_published(player) -> None:
     assert player.keys() == [b"a"]
 
 
-def test_a_huge_delete_pauses_while_readers_see_the_revision_before(player) -> None:
-    size = 2 * STEP_RECORDS + 5
+@pytest.mark.parametrize("budget", [1, PAGE, 3 * PAGE])
+def test_a_huge_delete_pauses_while_readers_see_the_revision_before(player, budget) -> None:
+    size = 8 * PAGE + 5
     names = [b"k%06d" % number for number in range(size)]
     player.write(lambda transaction: [transaction.put(name, b"v") for name in names])
     player.put(b"z")
     transaction = player.store.begin()
-    pauses = 0
-    deletion = transaction.delete_steps(b"k", b"l")
-    publication = transaction.publish_steps()
+    store = player.store
 
     def look() -> None:
-        nonlocal pauses
-        pauses += 1
-        store = player.store
         assert store.current_revision == 3
-        assert store.count(b"\x00", b"\x00") == size + 1
+        assert store.count(b"\x00", b"\x00") == store.key_count == size + 1
+        assert store.count(names[3], names[50]) == 47
         assert store.get(names[0]).mod_revision == 2
-        assert len(store.range(b"k", b"k000010").records) == 10
+        assert [r.key for r in store.range(b"k", b"k000010").records] == names[:10]
         assert store.range(b"\x00", b"\x00", limit=3).more
         store.check()
 
-    for steps in (deletion, publication):
-        for _ in steps:
+    for steps in (
+        Sliced(lambda turn: transaction.delete_steps(b"k", b"l", turn)),
+        Sliced(transaction.publish_steps),
+    ):
+        while not steps.step(budget) and store.current_revision == 3:
             look()
-    assert pauses == 4
+        assert steps.pauses >= size / (budget + PAGE)
+        while not steps.step(budget):
+            assert player.keys() == [b"z"]
+            store.check()
     assert player.keys() == [b"z"]
     assert len(player.keys(3)) == size + 1
 
 
 def test_a_delete_in_steps_sees_the_changes_before_it(player) -> None:
-    player.write(lambda t: [t.put(b"k%06d" % number, b"") for number in range(0, 2 * STEP_RECORDS, 2)])
+    player.write(lambda t: [t.put(b"k%06d" % number, b"") for number in range(0, 4 * PAGE, 2)])
     transaction = player.store.begin()
     transaction.put(b"k000001", b"")
     transaction.delete_range(b"k000002")
     transaction.put(b"k999999", b"")
     transaction.put(b"l", b"")
-    deleted = finish(transaction.delete_steps(b"k", b"l"))
-    assert len(deleted) == STEP_RECORDS + 1
+    deleted: list[Record] = []
+    assert finish(transaction.delete_steps(b"k", b"l", ENDLESS, deleted)) == 2 * PAGE + 1
+    assert len(deleted) == 2 * PAGE + 1
     assert [r.key for r in deleted] == sorted(r.key for r in deleted)
     assert deleted[1].key == b"k000001"
-    assert finish(transaction.delete_steps(b"l")) != []
+    assert transaction.delete_range(b"l") != []
     transaction.publish()
     assert player.keys() == []
+
+
+def test_many_changes_of_the_overlay_are_read_page_by_page(player) -> None:
+    player.write(lambda t: [t.put(b"k%06d" % number, b"old") for number in range(0, 3000, 3)])
+    transaction = player.store.begin()
+    for number in range(0, 3000, 2):
+        transaction.put(b"k%06d" % number, b"new")
+    transaction.delete_range(b"k000006", b"k000013")
+    expected = sorted({*range(0, 3000, 3), *range(0, 3000, 2)} - set(range(6, 13)))
+    for start, stop in [(0, 3000), (5, 14), (100, 2200), (6, 13)]:
+        wanted = [number for number in expected if start <= number < stop]
+        job = Sliced(lambda turn: transaction.range_steps(b"k%06d" % start, b"k%06d" % stop, turn))  # noqa: B023
+        while not job.step(7):
+            pass
+        assert [int(record.key[1:]) for record in job.result.records] == wanted
+        assert job.result.count == len(wanted)
+        limited = transaction.range(b"k%06d" % start, b"k%06d" % stop, limit=5)
+        assert [int(record.key[1:]) for record in limited.records] == wanted[:5]
+        assert (limited.count, limited.more) == (len(wanted), len(wanted) > 5)
 
 
 # -- ranges ---------------------------------------------------------------------

@@ -24,12 +24,13 @@ from rusd.mvcc import (
     HashKv,
     HashKvJob,
     Loader,
-    RangeJob,
     RangeOptions,
     Store,
     evaluate,
-    finish,
+    evaluate_steps,
 )
+from rusd.mvcc.store import PUBLISH_AT_ONCE
+from tests.support.slices import Sliced
 
 
 class Entry(NamedTuple):
@@ -186,7 +187,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = Store()
         self.model = Model()
         self.compactions: list[Compaction] = []
-        self.range_jobs: list[tuple[RangeJob, tuple[list[Entry], int, bool], bool]] = []
+        self.range_jobs: list[tuple[Sliced, tuple[list[Entry], int, bool], bool]] = []
         self.hash_jobs: list[tuple[HashKvJob, HashKv]] = []
         self.dumps: list[tuple[Dump, list[bytes], int, int, State, list[Stored]]] = []
 
@@ -237,7 +238,7 @@ class StoreMachine(RuleBasedStateMachine):
                 assert [entry_of(record) for record in result.records] == expected
                 assert result.count == len(expected)
                 assert result.revision == (main if changes else main - 1)
-        published = finish(transaction.publish_steps()) if stepwise else transaction.publish()
+        published = self.publish_in_steps(transaction) if stepwise else transaction.publish()
         if not changes:
             assert published is None
             return
@@ -248,6 +249,28 @@ class StoreMachine(RuleBasedStateMachine):
         self.model.current = main
         self.model.states[main] = state
         self.model.stored += changes
+
+    def publish_in_steps(self, transaction):
+        """Whatever goes on between the steps sees the revision before, until all is there."""
+        self.store.publish_at_once = 0
+        job = Sliced(transaction.publish_steps)
+        everything = RangeOptions(b"\x00", b"\x00")
+        before = self.model.states[self.model.current]
+        while not job.step():
+            self.store.check()
+            if self.store.current_revision != self.model.current:  # what is left to do is cleaning up
+                continue
+            result = evaluate(self.store, everything)
+            assert [entry_of(record) for record in result.records] == [before[key] for key in sorted(before)]
+            assert self.store.key_count == result.count == len(before)
+            for key in before:
+                assert entry_of(self.store.get(key)) == before[key]
+            self.step_range_jobs(1)
+            self.step_hash_jobs(1)
+            if self.compactions:
+                self.compactions[-1].step(2)
+        self.store.publish_at_once = PUBLISH_AT_ONCE
+        return job.result
 
     # -- compacting --
 
@@ -347,7 +370,9 @@ class StoreMachine(RuleBasedStateMachine):
         revision = data.draw(st.integers(max(self.model.compacted, 0), self.model.current))
         options = RangeOptions(**{**fields(options), "revision": revision})
         expected = self.model.range(self.model.states[revision or self.model.current], options)
-        self.range_jobs.append((RangeJob(self.store, options), expected, options.count_only))
+        job = Sliced(lambda turn: evaluate_steps(self.store, options, turn))
+        job.step(0)  # it reads the revision that is current now
+        self.range_jobs.append((job, expected, options.count_only))
 
     @precondition(lambda self: self.range_jobs)
     @rule(budget=st.integers(1, 4))
@@ -356,7 +381,7 @@ class StoreMachine(RuleBasedStateMachine):
             if job.step(budget):
                 assert [entry_of(record) for record in job.result.records] == entries
                 assert (job.result.count, job.result.more) == (count, more)
-        self.range_jobs = [item for item in self.range_jobs if item[0].result is None]
+        self.range_jobs = [item for item in self.range_jobs if not item[0].done]
 
     @rule(data=st.data())
     def begin_hash_job(self, data) -> None:

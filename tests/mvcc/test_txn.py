@@ -19,10 +19,10 @@ from rusd.mvcc import (
     apply_delete,
     apply_put,
     apply_txn,
-    finish,
 )
-from rusd.mvcc.transaction import STEP_RECORDS
 from rusd.mvcc.txn import compare_holds, read_only, txn_steps
+from rusd.steps import PAGE
+from tests.support.slices import Sliced, run_sliced
 
 LEASES = {7, 8}
 
@@ -302,19 +302,37 @@ def test_a_key_deleted_on_the_way_has_nothing_to_keep(player) -> None:
 
 
 def test_a_huge_transaction_goes_in_steps(player) -> None:
-    player.write(lambda t: [t.put(b"k%06d" % number, b"") for number in range(3 * STEP_RECORDS)])
+    player.write(lambda t: [t.put(b"k%06d" % number, b"") for number in range(3 * PAGE)])
     transaction = player.store.begin()
-    request = TxnRequest(success=[nested(success=[delete(b"k", b"l")]), put(b"z")])
-    steps = txn_steps(transaction, request, LEASES.__contains__)
-    pauses = 0
-    while (result := next(steps, "done")) is None:
-        pauses += 1
-        assert player.store.key_count == 3 * STEP_RECORDS
-    assert result == "done"
-    assert pauses == 3
-    changes = finish(transaction.publish_steps())
-    assert len(changes.records) == 3 * STEP_RECORDS + 1
+    request = TxnRequest(
+        compare=[Compare(key=b"k", range_end=b"l", target=Compare.VERSION, version=1)],
+        success=[
+            get(b"k", b"l", sort_order=RangeRequest.DESCEND, limit=2),
+            nested(success=[delete(b"k", b"l", prev_kv=True)]),
+            put(b"z"),
+            get(b"a", b"\0"),
+        ],
+    )
+    job = Sliced(lambda turn: txn_steps(transaction, request, LEASES.__contains__, turn))
+    while not job.step(100):
+        assert player.store.key_count == 3 * PAGE
+    listed, deleted, _, left = job.result.responses
+    assert [record.key for record in listed.records] == [b"k%06d" % number for number in (1499, 1498)]
+    assert deleted.responses[0].deleted == len(deleted.responses[0].previous) == 3 * PAGE
+    assert [record.key for record in left.records] == [b"z"]
+    assert job.result.weight == 3 * PAGE + 3
+    assert job.pauses >= 9  # three pages are compared, read and deleted
+    changes = run_sliced(transaction.publish_steps, player.store.check)
+    assert len(changes.records) == 3 * PAGE + 1
     assert player.keys() == [b"z"]
+
+
+def test_a_compare_of_a_huge_range_looks_at_each_key(player) -> None:
+    player.write(lambda t: [t.put(b"k%06d" % number, b"v") for number in range(3 * PAGE)])
+    compare = Compare(key=b"k", range_end=b"l", target=Compare.VALUE, value=b"v")
+    assert compare_holds(player.store, compare)
+    player.put(b"k000777", b"other")
+    assert not compare_holds(player.store, compare)
 
 
 def test_read_only_means_plain_ranges_in_both_branches() -> None:

@@ -14,24 +14,38 @@ from rusd.mvcc import CompactedError
 from rusd.raft import Configuration, Entry, EntryType, HardState, Log, Node, bootstrap
 from rusd.replica import Core
 from rusd.state import Kind
+from rusd.steps import Steps, Turn, start
 
 MEMBER = 7
 
 
 class Scripted:
-    """A state machine that notes what it applies; a put of ``refuse`` is refused, one of ``bug`` raises."""
+    """A state machine that notes what it applies; a put of ``refuse`` is refused, one of ``bug`` raises.
+
+    One whose key begins with ``slow`` takes four steps.
+    """
 
     def __init__(self) -> None:
         self.applied: list[bytes] = []
         self.configurations: list[bytes] = []
 
-    def apply(self, kind: Kind, request: Message) -> object:
+    def apply(self, kind: Kind, request: Message, turn: Turn) -> object:
         assert kind is Kind.PUT
         key: bytes = request.key  # type: ignore[attr-defined]
         if key == b"refuse":
             raise CompactedError(1, 2)
+        if key.startswith(b"slow"):
+            return start(self._slow(key))
         if key == b"bug":
             raise KeyError(key)
+        self.applied.append(key)
+        return key
+
+    def _slow(self, key: bytes) -> Steps[bytes]:
+        for _ in range(3):
+            yield
+        if key == b"slow refuse":
+            raise CompactedError(1, 2)
         self.applied.append(key)
         return key
 

@@ -16,7 +16,7 @@ from rusd.replica import (
     SupersededError,
     TooManyRequestsError,
 )
-from rusd.replica.core import MAX_UNAPPLIED_ENTRIES
+from rusd.replica.core import ENTRY_COST, MAX_UNAPPLIED_ENTRIES
 from rusd.state import Kind, proposal
 
 Make = Callable[..., Any]
@@ -40,7 +40,7 @@ def test_callers_are_answered_in_log_order(make: Make) -> None:
     replica = make().lead()
     callers = [replica.put(b"%d" % number) for number in range(10)]
     replica.persist()
-    assert replica.core.apply(4) == 4
+    assert replica.core.apply(4 * ENTRY_COST) == 4
     assert [caller.outcome is not None for caller in callers] == [True] * 4 + [False] * 6
     assert replica.core.unapplied == 6
     replica.run()
@@ -147,7 +147,7 @@ def test_a_read_does_not_wait_for_what_is_committed_after_it(make: Make) -> None
     for number in range(3):
         replica.put(b"later %d" % number)
     replica.persist()
-    replica.core.apply(3)
+    replica.core.apply(3 * ENTRY_COST)
     assert caller.outcome == (None, None)
     assert replica.core.unapplied == 3
 
@@ -270,3 +270,68 @@ def test_a_core_with_nothing_to_apply_has_no_work(make: Make) -> None:
     replica = make().lead()
     assert not replica.core.has_work
     assert replica.core.ready() is None
+
+
+# -- entries that are applied in steps --------------------------------------------------------
+
+
+def test_an_entry_that_is_applied_in_steps_holds_back_those_behind_it(make: Make) -> None:
+    replica = make().lead()
+    small, large, behind = replica.put(b"a"), replica.put(b"slow"), replica.put(b"b")
+    replica.persist()
+    before = replica.core.applied_index
+    assert replica.core.apply(100) == 1
+    assert small.outcome == (b"a", None)
+    for _ in range(3):
+        assert (large.outcome, behind.outcome) == (None, None)
+        assert replica.core.applied_index == before + 1
+        assert replica.core.unapplied == 2
+        assert replica.core.has_work
+        assert not replica.core.between_entries
+        assert replica.read() is not None
+        replica.core.check()
+        replica.core.apply(1)
+    assert large.outcome == (b"slow", None)
+    assert replica.core.between_entries
+    assert behind.outcome == (b"b", None)
+
+
+def test_what_the_state_refuses_in_a_later_step_is_told(make: Make) -> None:
+    replica = make().lead()
+    refused, fine = replica.put(b"slow refuse"), replica.put(b"k")
+    replica.run()
+    assert isinstance(refused.error, CompactedError)
+    assert fine.outcome == (b"k", None)
+
+
+def test_a_read_waits_for_the_entry_under_way(make: Make) -> None:
+    replica = make().lead()
+    replica.put(b"slow")
+    replica.persist()
+    replica.core.apply(100)
+    caller = replica.read()
+    replica.persist()
+    replica.core.apply(1)
+    assert caller.outcome is None
+    replica.run()
+    assert caller.outcome == (None, None)
+
+
+def test_the_caller_of_an_entry_under_way_is_told_when_time_is_up_or_the_server_stops(make: Make) -> None:
+    replica = make().lead()
+    late, stopped = replica.put(b"slow"), replica.put(b"slow")
+    replica.persist()
+    replica.core.apply(100)
+    replica.tick(8.0)
+    assert isinstance(late.error, RequestTimeoutError)
+    replica.tick(8.0)
+    replica.core.fail_all(StoppedError())
+    replica.run()
+    assert replica.machine.applied == [b"slow", b"slow"]
+    assert isinstance(stopped.error, RequestTimeoutError)
+    last = replica.put(b"slow")
+    replica.persist()
+    replica.core.apply(100)
+    replica.core.fail_all(StoppedError())
+    assert isinstance(last.error, StoppedError)
+    replica.run()
