@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from etcdpb import rpc_pb2
+from rusd.longwork import TURN_RECORDS
 from rusd.raft import Role
 from rusd.replica import ReplicaError
 from rusd.signal import Signal
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rusd.environment import Clock
     from rusd.lease import Lessor
     from rusd.logs import Logger
+    from rusd.longwork import LongWork
     from rusd.mvcc import Compaction
     from rusd.replica import Replica
 
@@ -102,27 +104,28 @@ class Compactor:
     ``batch`` is the number of records looked at in one go, ``pause`` in seconds.
     """
 
-    def __init__(self, clock: Clock, log: Logger, *, batch: int, pause: float) -> None:
+    def __init__(self, clock: Clock, log: Logger, work: LongWork, *, batch: int, pause: float) -> None:
         self._clock = clock
         self._log = log
+        self._work = work
         self._batch = batch
         self._pause = pause
         self._jobs: list[Compaction] = []
-        self._work = Signal()
+        self._added = Signal()
 
     def add(self, job: Compaction) -> None:
         """Take over a compaction that was just decided."""
         self._jobs.append(job)
-        self._work.set()
+        self._added.set()
 
     async def run(self) -> None:
         """Work on compactions, one after the other.  Runs until cancelled."""
         while True:
-            await self._work.wait()
+            await self._added.wait()
             while self._jobs:
                 job = self._jobs[0]
                 start = self._clock.monotonic()
-                while not job.step(self._batch):
+                while not await self._step(job):
                     await self._clock.sleep_until(self._clock.monotonic() + self._pause)
                 self._jobs.pop(0)
                 took = self._clock.monotonic() - start
@@ -130,3 +133,11 @@ class Compactor:
                     "finished scheduled compaction", compact_revision=job.revision, took=f"{took:.6f}s"
                 )
                 await trio.lowlevel.checkpoint()
+
+    async def _step(self, job: Compaction) -> bool:
+        """A batch, cut into turns if it is a large one; whether the job is done."""
+        for start in range(0, self._batch, TURN_RECORDS):
+            async with self._work.turn():
+                if job.step(min(TURN_RECORDS, self._batch - start)):
+                    return True
+        return False

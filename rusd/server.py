@@ -30,6 +30,7 @@ from rusd.grpc import Registry
 from rusd.lease import Lessor, minimum_ttl
 from rusd.listeners import Listeners, StartError, bind
 from rusd.logs import Logger, make_logger
+from rusd.longwork import LongWork
 from rusd.member import OpenMember, open_member
 from rusd.mvcc import Compaction, Record
 from rusd.net import Flusher
@@ -225,6 +226,7 @@ class _Parts:
         self._servers: list[NetServer] = []
         self.handle = Server(config, member, clock, self._servers)
         self._flusher = Flusher()
+        self._work = LongWork()
         self.core = Core(
             member.node, machine, member=member.member_id, boot=environment.random.getrandbits(32)
         )
@@ -246,6 +248,7 @@ class _Parts:
             log,
             cut=self._cut,
             state_bytes=lambda: machine.store.bytes_in_use,
+            work=self._work,
             snapshot_count=config.snapshot_count,
             last_index=member.snapshot_index,
             log_bytes=member.wal.bytes_after(member.snapshot_index),
@@ -254,7 +257,11 @@ class _Parts:
         observer.lessor = Lessor(machine.leases, checkpoints="LeaseCheckpoint" in config.enabled_features)
         observer.quota = Quota(config.quota_backend_bytes, lambda: machine.store.bytes_in_use)
         observer.compactor = Compactor(
-            clock, log, batch=config.compaction_batch_limit, pause=config.compaction_sleep_interval
+            clock,
+            log,
+            self._work,
+            batch=config.compaction_batch_limit,
+            pause=config.compaction_sleep_interval,
         )
         self._compactor = observer.compactor
         self._auto_compactor = self._make_auto_compactor()
@@ -277,6 +284,7 @@ class _Parts:
             random=environment.random,
             log=log,
             limits=Limits(max_txn_ops=config.max_txn_ops, max_request_bytes=config.max_request_bytes),
+            work=self._work,
         )
         self._services = Services(
             self._context,
@@ -297,6 +305,7 @@ class _Parts:
         # A cluster of one: nobody else can lead, so there is no time-out to wait for.
         await self.replica.campaign()
         self._lease_keeper.follow_leadership()
+        nursery.start_soon(self._work.clean_up)
         nursery.start_soon(self._lease_keeper.run)
         nursery.start_soon(self._compactor.run)
         nursery.start_soon(self._snapshotter.run)

@@ -1,14 +1,15 @@
 """What a handler sees of a call, and how it answers.
 
 A handler of the **inline** kind gets a :class:`Call` and the request and returns
-the encoded answer, or a :class:`Pending` if the answer comes later.  **stream**
+the encoded answer, a :class:`Pending` if the answer comes later, or a
+:class:`LongAnswer` if it is too large to be made or sent in one turn.  **stream**
 handlers get :class:`Requests` and :class:`Responses` as well.  Nothing here
 waits or sends: the network side gives these their life.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from rusd.grpc.metadata import Header, Metadata, from_headers
@@ -51,13 +52,36 @@ class Call:
         return self._metadata
 
 
+class AnswerParts(Protocol):
+    """The way out of a long answer."""
+
+    def begin(self, size: int) -> None:
+        """The answer is going to have ``size`` bytes.  From here on the call can't fail any more."""
+
+    async def send(self, part: bytes) -> None:
+        """Send the next bytes of the answer, then wait until the client can take more; a checkpoint."""
+
+
+class LongAnswer:
+    """The answer of a unary call that is worked out, and sent, by a task of its own.
+
+    ``send`` is called once.  It says how large the answer is and then sends all of it, or raises
+    :class:`StatusError` before.  It is cancelled when nobody waits for the answer any more.
+    """
+
+    __slots__ = ("send",)
+
+    def __init__(self, send: Callable[[AnswerParts], Awaitable[None]]) -> None:
+        self.send = send
+
+
 class Pending:
     """The answer of a unary call that comes later.  It settles once; later tries are ignored."""
 
     __slots__ = ("error", "on_settled", "payload")
 
     def __init__(self) -> None:
-        self.payload: bytes | None = None
+        self.payload: bytes | LongAnswer | None = None
         self.error: StatusError | None = None
         self.on_settled: Callable[[Pending], None] | None = None
         """Called with this once it settles; set by whoever waits, while it is not :attr:`settled`."""
@@ -66,7 +90,7 @@ class Pending:
     def settled(self) -> bool:
         return self.payload is not None or self.error is not None
 
-    def settle(self, payload: bytes) -> None:
+    def settle(self, payload: bytes | LongAnswer) -> None:
         """The call ends well, with the encoded answer ``payload``."""
         if self.payload is None and self.error is None:
             self.payload = payload
@@ -80,7 +104,7 @@ class Pending:
             if self.on_settled is not None:
                 self.on_settled(self)
 
-    def result(self) -> bytes:
+    def result(self) -> bytes | LongAnswer:
         """The answer of a settled one.  Raises its :class:`StatusError` if it failed."""
         if self.error is not None:
             raise self.error

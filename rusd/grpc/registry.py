@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 from google.protobuf.message import Message
 
-from rusd.grpc.call import Call, Pending, Requests, Responses
+from rusd.grpc.call import Call, LongAnswer, Pending, Requests, Responses
 from rusd.grpc.quote import quote
 from rusd.grpc.status import Code, StatusError
 
@@ -25,7 +25,7 @@ class Kind(Enum):
     STREAM = "stream"  # an async function of many requests and answers, likewise
 
 
-InlineHandler = Callable[[Call, Any], bytes | Pending]
+InlineHandler = Callable[[Call, Any], bytes | Pending | LongAnswer]
 TaskHandler = Callable[[Call, Any], Awaitable[bytes]]
 StreamHandler = Callable[[Call, Requests, Responses], Awaitable[None]]
 
@@ -56,8 +56,8 @@ class Registry:
     def inline(self, path: str, request_type: type[Message], handler: InlineHandler) -> None:
         """Answer the unary method ``path`` with a plain function.
 
-        It returns the encoded answer, or a :class:`Pending` for one that comes
-        later, or raises :class:`StatusError`.  It must not wait.
+        It returns the encoded answer, a :class:`Pending` for one that comes later or a
+        :class:`LongAnswer` for a large one, or raises :class:`StatusError`.  It must not wait.
         """
         self._add(Method(path, Kind.INLINE, request_type.FromString, handler))
 

@@ -10,6 +10,7 @@ client half-closes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from rusd.grpc.admission import (
     response_block,
     status_trailers,
 )
-from rusd.grpc.call import Pending
+from rusd.grpc.call import LongAnswer, Pending
 from rusd.grpc.deadlines import Deadlines
 from rusd.grpc.framing import PREFIX_SIZE, supported_encoding, unsupported_encoding
 from rusd.grpc.lingering import Lingering, Unread
@@ -53,6 +54,9 @@ class Host(Protocol):
 
     def start(self, call: ServerCall) -> None:
         """Run the task or stream handler of ``call``; call ``finish``, ``answer`` or ``fail`` at its end."""
+
+    def start_long(self, call: ServerCall, answer: LongAnswer) -> None:
+        """Have a task send ``answer``: ``begin_parts``, ``send_part`` and ``end_parts``, or ``fail``."""
 
     def wrote(self) -> None:
         """There is something to send, outside the connection's turn."""
@@ -89,6 +93,7 @@ class ServerConnection:
         self._calls: dict[int, ServerCall] = {}
         self._lingering = Lingering(self.http2)
         self._unread = Unread(self.http2)
+        self._in_parts: dict[int, Callable[[], None]] = {}  # → whom to tell of room, or of the end
         self._unarmed: list[ServerCall] = []  # calls of this turn whose deadline is not in the heap
         self._in_turn = False
         self._last_stream_id = 0
@@ -212,6 +217,8 @@ class ServerConnection:
             return
         if type(answer) is bytes:
             self.answer(call, answer)
+        elif isinstance(answer, LongAnswer):
+            self.start_long(call, answer)
         elif not isinstance(answer, Pending):
             self.crash(call, TypeError(f"a handler returned {type(answer).__name__}, not bytes or Pending"))
         elif answer.settled:
@@ -239,6 +246,41 @@ class ServerConnection:
         if not self._in_turn:
             self._host.wrote()
 
+    def start_long(self, call: ServerCall, answer: LongAnswer) -> None:
+        """A unary call gets an answer in parts."""
+        self._host.start_long(call, answer)
+
+    def begin_parts(self, call: ServerCall, size: int, on_room: Callable[[], None]) -> None:
+        """Begin a good answer of ``size`` bytes; ``on_room`` is called when more parts are welcome."""
+        if not call.open:
+            return
+        self._in_parts[call.stream_id] = on_room
+        self.http2.send_encoded_headers(call.stream_id, call.block)
+        self.http2.send_data(call.stream_id, _PREFIX.pack(0, size))
+        self.wrote()
+
+    def send_part(self, call: ServerCall, part: bytes) -> bool:
+        """Send the next bytes of an answer that was begun.  Whether there is room for more."""
+        if not call.open:
+            return True
+        self.http2.send_data(call.stream_id, part)
+        self.wrote()
+        return self.has_room(call)
+
+    def has_room(self, call: ServerCall) -> bool:
+        """Whether little enough is queued that the next part should be sent; true when nobody wants it."""
+        return not call.open or self.http2.queued(call.stream_id) < self.http2.low_water_mark
+
+    def end_parts(self, call: ServerCall) -> None:
+        """All parts were sent: end the call well."""
+        if not call.open:
+            return
+        self._close(call)
+        self.http2.send_encoded_headers(call.stream_id, OK_TRAILERS_BLOCK, end_stream=True)
+        if not call.ended:
+            self._lingering.add(call.stream_id)
+        self.wrote()
+
     def finish(self, call: StreamCall) -> None:
         """End a stream well."""
         if not call.open:
@@ -254,9 +296,10 @@ class ServerConnection:
         """End a call with ``error``: in trailers alone if nothing was sent before."""
         if not call.open:
             return
+        begun = call.headers_sent if isinstance(call, StreamCall) else call.stream_id in self._in_parts
         self._close(call)
         headers = status_trailers(error)
-        if not (isinstance(call, StreamCall) and call.headers_sent):
+        if not begun:
             headers = [(b":status", b"200"), (b"content-type", reply_type(call.content_type)), *headers]
         self.http2.send_headers(call.stream_id, headers, end_stream=True)
         if not call.ended:
@@ -280,6 +323,8 @@ class ServerConnection:
     def _close(self, call: ServerCall) -> None:
         del self._calls[call.stream_id]
         call.release()
+        if self._in_parts and (on_room := self._in_parts.pop(call.stream_id, None)) is not None:
+            on_room()
 
     def _abort(
         self, stream_id: int, status: bytes, error: StatusError, ended: bool, content_type: bytes = GRPC
@@ -311,6 +356,8 @@ class ServerConnection:
         call = self._calls.get(stream_id)
         if isinstance(call, StreamCall):
             call.unblock()
+        elif (on_room := self._in_parts.get(stream_id)) is not None:
+            on_room()
 
     def on_ping_ack(self, payload: bytes) -> None:
         if payload == _DRAIN_PING and self._draining:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError, Message
 
-from rusd.grpc.call import Call, EndOfRequests, Pending
+from rusd.grpc.call import Call, EndOfRequests, LongAnswer, Pending
 from rusd.grpc.framing import MessageReader, frame
 from rusd.grpc.metadata import Header
 from rusd.grpc.status import Code, StatusError
@@ -130,8 +130,10 @@ class ServerCall(Call):
         try:
             if pending.error is not None:
                 self.connection.fail(self, pending.error)
-            elif pending.payload is not None:
+            elif type(pending.payload) is bytes:
                 self.connection.answer(self, pending.payload)
+            elif isinstance(pending.payload, LongAnswer):
+                self.connection.start_long(self, pending.payload)
         except Exception as error:
             self.connection.crash(self, error)
 

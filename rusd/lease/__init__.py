@@ -16,10 +16,11 @@ from rusd.lease.errors import (
     NotPrimaryError,
 )
 from rusd.lease.lessor import Lessor, minimum_ttl
-from rusd.lease.store import MAX_TTL, LeaseState, LeaseStore
+from rusd.lease.store import MAX_TTL, LeaseCut, LeaseState, LeaseStore
 
 __all__ = [
     "MAX_TTL",
+    "LeaseCut",
     "LeaseError",
     "LeaseExistsError",
     "LeaseExpiredError",

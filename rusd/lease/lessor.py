@@ -19,6 +19,7 @@ from heapq import heappop, heappush, heapreplace
 
 from rusd.lease.errors import LeaseExpiredError, LeaseNotFoundError, NotPrimaryError
 from rusd.lease.store import LeaseStore
+from rusd.steps import Steps, Turn, sort_steps
 
 EXPIRED_LIMIT = 500
 """Leases given out for revocation at a time (etcd: 1000 a second, asked twice a second)."""
@@ -225,6 +226,14 @@ class Lessor:
             return list(self._leases.ids())
         timers = sorted(self._timers.values(), key=lambda timer: timer.expiry)
         return [timer.lease_id for timer in timers]
+
+    def by_expiry_steps(self, turn: Turn) -> Steps[list[int]]:
+        """:meth:`by_expiry` in steps; what changes on the way may or may not show."""
+        if not self._primary:
+            return list(self._leases.ids())
+        timers = [(timer.expiry, timer.lease_id) for timer in self._timers.values()]
+        ordered = yield from sort_steps(timers, turn)
+        return [lease_id for _, lease_id in ordered]
 
     # -- what time does -------------------------------------------------------------
 

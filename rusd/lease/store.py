@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from rusd.lease.errors import LeaseExistsError, LeaseNotFoundError, LeaseTTLTooLargeError
-from rusd.steps import Steps, Turn, collect_steps, discard_steps, sort_steps
+from rusd.steps import PAGE, Steps, Turn, collect_steps, discard_steps, sort_steps
 
 MAX_TTL = 9_000_000_000
 """Seconds; etcd's MaxLeaseTTL."""
@@ -47,12 +47,49 @@ class _Lease:
         self.remaining = remaining
         self.keys: set[bytes] = set()
 
+    def state(self, lease_id: int) -> LeaseState:
+        """As a snapshot has it."""
+        return LeaseState(lease_id, self.ttl, self.remaining)
+
+
+class LeaseCut:
+    """All leases as they are now, to be taken out bit by bit while they change.
+
+    Made by :meth:`LeaseStore.cut`; to be closed when done or abandoned.
+    """
+
+    def __init__(self, leases: LeaseStore) -> None:
+        self._store = leases
+        self._ids = list(leases.ids())
+        self._changed: dict[int, LeaseState] = {}  # those that have changed since, as they were
+
+    def keep(self, state: LeaseState) -> None:
+        """A lease is about to change, or to go."""
+        self._changed.setdefault(state.lease_id, state)
+
+    def steps(self, turn: Turn) -> Steps[list[LeaseState]]:
+        """All leases in ascending order of their ids.  Those that came later are left out."""
+        ids = yield from sort_steps(self._ids, turn)
+        states: list[LeaseState] = []
+        for first in range(0, len(ids), PAGE):
+            page = ids[first : first + PAGE]
+            states += [self._changed.get(lease_id) or self._store.state(lease_id) for lease_id in page]
+            turn.left -= PAGE
+            if turn.left <= 0:
+                yield
+        return states
+
+    def close(self) -> None:
+        """Nobody needs to keep anything for this any more; closing twice is fine."""
+        self._store.end_cut(self)
+
 
 class LeaseStore:
     """All leases by id.  Every mutation is one applied entry, or part of one."""
 
     def __init__(self) -> None:
         self._leases: dict[int, _Lease] = {}
+        self._cuts: list[LeaseCut] = []
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -104,9 +141,10 @@ class LeaseStore:
 
     def revoke(self, lease_id: int) -> set[bytes]:
         """Remove a lease.  Returns the keys that were attached.  Raises :class:`LeaseNotFoundError`."""
-        keys = self._get(lease_id).keys
+        lease = self._get(lease_id)
+        self._keep(lease_id, lease)
         del self._leases[lease_id]
-        return keys
+        return lease.keys
 
     def attach(self, key: bytes, lease_id: int, former: int = 0) -> None:
         """Attach ``key`` to a lease, and take it from the ``former`` one, the last it was attached to.
@@ -128,17 +166,36 @@ class LeaseStore:
         """Note what is left of a lease, in seconds; 0 forgets it.  An unknown lease is ignored."""
         lease = self._leases.get(lease_id)
         if lease is not None:
+            self._keep(lease_id, lease)
             lease.remaining = remaining
 
     def dump(self) -> tuple[LeaseState, ...]:
         """All leases in ascending order of their ids, for a snapshot."""
-        return tuple(
-            LeaseState(lease_id, lease.ttl, lease.remaining)
-            for lease_id, lease in sorted(self._leases.items())
-        )
+        return tuple(map(self.state, sorted(self._leases)))
+
+    def state(self, lease_id: int) -> LeaseState:
+        """One lease as a snapshot has it.  Raises :class:`LeaseNotFoundError`."""
+        return self._get(lease_id).state(lease_id)
+
+    def cut(self) -> LeaseCut:
+        """As :meth:`dump`, to be taken out in steps."""
+        cut = LeaseCut(self)
+        self._cuts.append(cut)
+        return cut
+
+    def end_cut(self, cut: LeaseCut) -> None:
+        """Forget about ``cut``."""
+        if cut in self._cuts:
+            self._cuts.remove(cut)
+
+    def _keep(self, lease_id: int, lease: _Lease) -> None:
+        for cut in self._cuts:
+            cut.keep(lease.state(lease_id))
 
     def load(self, states: Iterable[LeaseState]) -> None:
         """Replace everything by ``states``; the keys have to be attached again."""
+        for lease_id, lease in self._leases.items() if self._cuts else ():
+            self._keep(lease_id, lease)
         self._leases = {state.lease_id: _Lease(state.ttl, state.remaining) for state in states}
 
     def _get(self, lease_id: int) -> _Lease:

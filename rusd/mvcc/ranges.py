@@ -245,16 +245,20 @@ def read_steps(
     revision: int = 0,
     limit: int = 0,
     count_only: bool = False,
+    pinned_revision: int = 0,
 ) -> Steps[RangeResult]:
     """:meth:`rusd.mvcc.store.Store.range` in steps, all of the revision current at the first one.
 
     Writes go on between the steps and don't show.  The history is pinned until the end, or
-    until the generator is closed.
+    until the generator is closed.  ``pinned_revision`` instead of ``revision`` is one that may be
+    compacted by now; its history was pinned before.
     """
+    at = pinned_revision or store.check_readable(revision)
     if not range_end:
         turn.left -= 1
-        return store.range(key, revision=revision, count_only=count_only)
-    at = store.check_readable(revision)
+        record = store.index.get(key, at)
+        found = [] if record is None or count_only else [record]
+        return RangeResult(found, int(record is not None), False, store.current_revision)
     header_revision = store.current_revision
     # At the newest revision the index knows the number, so reading can stop at the limit.
     total = store.count(key, range_end) if at == header_revision else None
@@ -268,7 +272,7 @@ def read_steps(
             if enough and total is not None:
                 break
             size = int(max(1, min(turn.left, PAGE)))
-            page, start = _page(store, start, range_end, at, size)
+            page, start = read_page(store, start, range_end, at, size)
             count += len(page)
             if not enough:
                 records += page
@@ -284,10 +288,13 @@ def read_steps(
     return RangeResult(records, total, not count_only and len(records) < total, header_revision)
 
 
-def _page(
+def read_page(
     store: Store, key: bytes, range_end: bytes, at: int, size: int
 ) -> tuple[list[Record], bytes | None]:
-    """What lived at a revision among the next ``size`` keys, and the key to go on from, if there is more."""
+    """What lived at a readable revision among the next ``size`` keys, and the key to go on from.
+
+    That is ``None`` at the end of the range.
+    """
     index = store.index
     if at == store.current_revision:  # nothing was written meanwhile: the living keys will do
         records = index.newest(key, range_end, size, before=at)[0]

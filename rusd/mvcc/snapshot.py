@@ -52,16 +52,23 @@ class Dump:
 
         A slice is also bounded in bytes, see :meth:`Cursor.take`.
         """
-        while records := self._cursor.take(budget):
-            if self._store.compactions and records[0].mod_revision <= self.compact_revision:
-                retained, cut = self._store.retained, self.compact_revision
-                records = [record for record in records if retained(record, cut)]
+        while (records := self._take_some(budget)) is not None:
             if records:
-                break
+                return records
+        return []
+
+    def _take_some(self, budget: int) -> list[Record] | None:
+        """What is retained of the next records, perhaps nothing; ``None`` at the end."""
+        records = self._cursor.take(budget)
+        if not records:
+            return None
+        if self._store.compactions and records[0].mod_revision <= self.compact_revision:
+            retained, cut = self._store.retained, self.compact_revision
+            return [record for record in records if retained(record, cut)]
         return records
 
     def next_chunk(self, budget: int = CHUNK_RECORDS) -> bytes | None:
-        """The next piece of the dump; ``None`` after the last.
+        """The next piece of the dump, empty if all it would have held was given up; ``None`` after the last.
 
         At most ``budget`` records and about 1 MiB, or a single larger record.
         """
@@ -70,10 +77,10 @@ class Dump:
             return _HEADER.pack(b"H", FORMAT_VERSION, self.current_revision, self.compact_revision)
         if self._ended:
             return None
-        records = self.take(budget)
-        if records:
+        records = self._take_some(budget)
+        if records is not None:
             self._count += len(records)
-            return encode_records(records)
+            return encode_records(records) if records else b""
         self._ended = True
         return _END.pack(b"E", self._count)
 

@@ -20,13 +20,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from rusd.mvcc import hashing, ranges, transaction
+from rusd.mvcc import hashing, transaction
 from rusd.mvcc.compaction import Compaction
 from rusd.mvcc.errors import CompactedError, FutureRevisionError
 from rusd.mvcc.hashing import HashKv, HashKvJob
 from rusd.mvcc.history import Cursor, History
 from rusd.mvcc.index import KeyIndex
-from rusd.mvcc.ranges import RangeResult
+from rusd.mvcc.ranges import RangeRequest, RangeResult, fetch_limit, read_steps
 from rusd.mvcc.record import Record
 from rusd.mvcc.snapshot import Dump
 from rusd.steps import Steps, Turn
@@ -147,11 +147,9 @@ class Store:
         count_only: bool = False,
     ) -> Steps[RangeResult]:
         """:meth:`range` in steps, see :func:`rusd.mvcc.ranges.read_steps`."""
-        return ranges.read_steps(
-            self, key, range_end, turn, revision=revision, limit=limit, count_only=count_only
-        )
+        return read_steps(self, key, range_end, turn, revision=revision, limit=limit, count_only=count_only)
 
-    def cost(self, request: ranges.RangeRequest) -> int:
+    def cost(self, request: RangeRequest) -> int:
         """About how many keys must be looked at to answer ``request``; O(log n)."""
         key, range_end = request.key, request.range_end
         if not range_end:
@@ -161,7 +159,7 @@ class Store:
         if request.count_only:
             return 1
         count = self.index.count(key, range_end)
-        limit = ranges.fetch_limit(request)
+        limit = fetch_limit(request)
         return min(count, limit) if limit else count
 
     def check_readable(self, revision: int) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from rusd.mvcc.index import Garbage, by_key
 from rusd.mvcc.keys import KeyList
-from rusd.mvcc.ranges import RangeResult
+from rusd.mvcc.ranges import RangeResult, read_steps
 from rusd.mvcc.record import Record, put_record, tombstone_record
 from rusd.steps import ENDLESS, PAGE, Steps, Turn, discard_steps, finish
 
@@ -87,7 +87,7 @@ class WriteTransaction:
         """As :meth:`rusd.mvcc.store.Store.range`; without a revision it sees the changes made so far."""
         view_revision = self.view_revision
         own = self._records and (revision <= 0 or revision == view_revision)
-        if not own:
+        if not own and (revision > 0 or self._store.current_revision == self.revision):
             result = self._store.range(key, range_end, revision=revision, limit=limit, count_only=count_only)
             result.revision = view_revision
             return result
@@ -95,7 +95,7 @@ class WriteTransaction:
             record = self.get(key)
             found = [] if record is None or count_only else [record]
             return RangeResult(found, int(record is not None), False, view_revision)
-        return finish(self._own_range_steps(key, range_end, limit, ENDLESS, count_only=count_only))
+        return finish(self.range_steps(key, range_end, ENDLESS, limit=limit, count_only=count_only))
 
     def range_steps(
         self,
@@ -110,8 +110,15 @@ class WriteTransaction:
         """:meth:`range` in steps."""
         if self._records and (revision <= 0 or revision == self.view_revision):
             return (yield from self._own_range_steps(key, range_end, limit, turn, count_only=count_only))
-        result = yield from self._store.range_steps(
-            key, range_end, turn, revision=revision, limit=limit, count_only=count_only
+        result = yield from read_steps(
+            self._store,
+            key,
+            range_end,
+            turn,
+            revision=revision,
+            limit=limit,
+            count_only=count_only,
+            pinned_revision=0 if revision > 0 else self.revision,
         )
         result.revision = self.view_revision
         return result

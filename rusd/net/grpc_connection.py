@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import trio
 
 from rusd.environment import Channel, Clock
+from rusd.grpc.call import LongAnswer
 from rusd.grpc.deadlines import Deadlines
 from rusd.grpc.registry import Registry
 from rusd.grpc.server import ServerConnection
@@ -16,7 +19,7 @@ from rusd.net.flusher import Flusher
 from rusd.net.limits import UNLIMITED_STREAMS, Limits
 from rusd.net.link import Link
 from rusd.net.poller import Poller
-from rusd.net.streams import StreamRequests, StreamResponses
+from rusd.net.streams import AnswerParts, StreamRequests, StreamResponses
 
 
 class GrpcConnection:
@@ -85,7 +88,10 @@ class GrpcConnection:
     # -- for the engine ---------------------------------------------------------------
 
     def start(self, call: ServerCall) -> None:
-        self._nursery.start_soon(self._handle, call)
+        self._nursery.start_soon(self._guard, call, lambda: self._handle(call))
+
+    def start_long(self, call: ServerCall, answer: LongAnswer) -> None:
+        self._nursery.start_soon(self._guard, call, lambda: self._send_parts(call, answer))
 
     def wrote(self) -> None:
         self._flusher.mark(self.link)
@@ -94,17 +100,26 @@ class GrpcConnection:
         self._log.error("handler failed", path=call.path, remote_addr=call.peer, error=error)
 
     async def _handle(self, call: ServerCall) -> None:
-        """Run one task or stream handler, and end its call as it ends."""
+        """Run one task or stream handler."""
+        if isinstance(call, StreamCall):
+            await call.method.handler(call, StreamRequests(call), StreamResponses(call))
+            self.engine.finish(call)
+        else:
+            self.engine.answer(call, await call.method.handler(call, call.request))
+
+    async def _send_parts(self, call: ServerCall, answer: LongAnswer) -> None:
+        """Send an answer that is too large for one turn."""
+        await answer.send(AnswerParts(call))
+        self.engine.end_parts(call)
+
+    async def _guard(self, call: ServerCall, work: Callable[[], Awaitable[None]]) -> None:
+        """Do ``work`` for a call until nobody waits for it any more, and end the call as it ends."""
         try:
             with trio.CancelScope() as scope:
                 if call.cancelled:
                     return
                 call.on_cancelled = scope.cancel
-                if isinstance(call, StreamCall):
-                    await call.method.handler(call, StreamRequests(call), StreamResponses(call))
-                    self.engine.finish(call)
-                else:
-                    self.engine.answer(call, await call.method.handler(call, call.request))
+                await work()
         # Outside the scope, so that a handler's nursery that ends in both its error and our
         # cancellation has shed the latter.
         except StatusError as error:

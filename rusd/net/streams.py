@@ -1,4 +1,4 @@
-"""The async face of a stream: what its handler waits on."""
+"""The async face of a stream, and of an answer in parts: what their tasks wait on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from rusd.grpc.server_call import StreamCall
+from rusd.grpc.server_call import ServerCall, StreamCall
 from rusd.signal import Signal
 
 
@@ -64,3 +64,25 @@ class StreamResponses:
             self._call.on_writable(self._wake.set)
         while not self._call.writable:
             await self._wake.wait()
+
+
+class AnswerParts:
+    """:class:`rusd.grpc.call.AnswerParts` of one call, for one task."""
+
+    __slots__ = ("_call", "_room")
+
+    def __init__(self, call: ServerCall) -> None:
+        self._call = call
+        self._room = Signal()
+
+    def begin(self, size: int) -> None:
+        self._call.connection.begin_parts(self._call, size, self._room.set)
+
+    async def send(self, part: bytes) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        call = self._call
+        if call.connection.send_part(call, part):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return
+        while not call.connection.has_room(call):
+            await self._room.wait()

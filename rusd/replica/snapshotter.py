@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from rusd.signal import Signal
+from rusd.steps import Steps, Turn
 from rusd.storage import SnapshotMarker, StorageError, WalFailedError
 from rusd.storage.snapshot import SnapshotName
 
 if TYPE_CHECKING:
     from rusd.environment import Clock
     from rusd.logs import Logger
+    from rusd.longwork import LongWork
     from rusd.replica.shell import Replica
     from rusd.storage import Wal
     from rusd.storage.datadir import DataDir
@@ -42,28 +44,28 @@ class Dump(Protocol):
     """The state's history, slice by slice."""
 
     def next_chunk(self) -> bytes | None:
-        """The next piece, or None after the last."""
-
-    def close(self) -> None:
-        """Let go of what is held in place for it."""
+        """The next piece, which may be empty, or None after the last."""
 
 
 class Cut(Protocol):
     """The state between two entries."""
 
-    @property
-    def header(self) -> bytes:
+    def header_steps(self, turn: Turn) -> Steps[bytes]:
         """Everything but the history."""
 
     @property
     def dump(self) -> Dump:
         """The history."""
 
+    def close(self) -> None:
+        """Let go of what is held in place for it."""
+
 
 class Snapshotter:
     """Takes snapshots of one replica.
 
-    ``cut(index, term)`` copies the state as it is now; ``state_bytes()`` tells its size.
+    ``cut(index, term)`` copies the state as it is now; ``state_bytes()`` tells its size.  ``work`` is
+    where it takes turns with other long work.
     ``last_index`` is that of the snapshot the process started from, ``log_bytes`` the size of
     the log after it.
     """
@@ -77,6 +79,7 @@ class Snapshotter:
         *,
         cut: Callable[[int, int], Cut],
         state_bytes: Callable[[], int],
+        work: LongWork,
         snapshot_count: int,
         last_index: int,
         log_bytes: int,
@@ -87,6 +90,7 @@ class Snapshotter:
         self._log = log
         self._cut = cut
         self._state_bytes = state_bytes
+        self._work = work
         self._snapshot_count = snapshot_count
         self._last_index = last_index
         # What a restart would read counts from the last snapshot, wherever this process began.
@@ -125,15 +129,17 @@ class Snapshotter:
         configuration = core.node.configuration_at(index)
         cut = self._cut(index, term)
         self.active = True
+        turn = Turn(0)
         try:
-            writer = self._data_dir.write_snapshot(SnapshotName(index, term), cut.header)
+            header = await self._work.run(cut.header_steps(turn), turn)
+            writer = self._data_dir.write_snapshot(SnapshotName(index, term), header)
             try:
                 await self._write(writer, cut.dump)
             except BaseException:
                 writer.abort()
                 raise
         finally:
-            cut.dump.close()
+            cut.close()
             self.active = False
         marker = SnapshotMarker(index, term, configuration)
         await self._replica.with_log(lambda wal: self._note(wal, marker))
@@ -149,13 +155,16 @@ class Snapshotter:
 
     async def _write(self, writer: SnapshotWriter, dump: Dump) -> None:
         synced = 0
-        while (chunk := dump.next_chunk()) is not None:
-            writer.write(chunk)
+        while True:
+            async with self._work.turn():
+                chunk = dump.next_chunk()
+                if chunk:
+                    writer.write(chunk)
+            if chunk is None:
+                break
             if writer.bytes_written - synced >= SYNC_BYTES:
                 synced = writer.bytes_written
                 await trio.to_thread.run_sync(writer.sync)
-            else:
-                await trio.lowlevel.checkpoint()
         await trio.to_thread.run_sync(writer.finish)
 
     def _note(self, wal: Wal, marker: SnapshotMarker) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
 from etcdpb import rpc_pb2
-from rusd.grpc import Code, Pending, StatusError
+from rusd.grpc import AnswerParts, Code, LongAnswer, Pending, StatusError
 from rusd.replica import ReplicaError
 from rusd.services import errors
 from rusd.state import NOSPACE, Kind
+from rusd.steps import Steps, Turn
 from rusd.wire import varint
 
 if TYPE_CHECKING:
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
     from rusd.environment import Clock
     from rusd.lease import Lessor
     from rusd.logs import Logger
+    from rusd.longwork import LongWork
     from rusd.replica import Replica
     from rusd.services.header import HeaderWriter
     from rusd.services.quota import Quota
+    from rusd.services.segments import Segments
     from rusd.state import StateMachine
     from rusd.watch import WatchHub
 
+Answer = bytes | LongAnswer
+A = TypeVar("A", bound=Answer)
 
 _MOST_ENVELOPE_BYTES = 32
 
@@ -45,7 +50,7 @@ class Proposed(Pending):
 
     __slots__ = ("_finish", "_log")
 
-    def __init__(self, log: Logger, finish: Callable[[Any], bytes]) -> None:
+    def __init__(self, log: Logger, finish: Callable[[Any], Answer]) -> None:
         super().__init__()
         self._log = log
         self._finish = finish
@@ -79,8 +84,9 @@ class Context:
     random: random.Random
     log: Logger
     limits: Limits
+    work: LongWork
 
-    def propose(self, kind: Kind, request: Message, finish: Callable[[Any], bytes]) -> Pending:
+    def propose(self, kind: Kind, request: Message, finish: Callable[[Any], Answer]) -> Pending:
         """Put ``request`` into the log; ``finish`` turns its result into the encoded answer.
 
         Raises :class:`~rusd.grpc.StatusError` if it can't be proposed.
@@ -126,7 +132,7 @@ class Context:
             raise errors.NO_SPACE() from error
         return refused
 
-    def read(self, answer: Callable[[], bytes]) -> bytes | Pending:
+    def read(self, answer: Callable[[], A]) -> A | Pending:
         """``answer()`` once a linearizable read may read the state; at once if possible."""
         replica = self.replica
         try:
@@ -139,9 +145,22 @@ class Context:
             raise errors.from_state(error) from error
         return proposed
 
-    def answer(self, answer: Callable[[], bytes]) -> bytes:
+    def answer(self, answer: Callable[[], A]) -> A:
         """``answer()``, with errors of the state as etcd's answers for them."""
         try:
             return answer()
         except errors.REFUSALS as error:
             raise errors.from_state(error) from error
+
+    def long_answer(self, make: Callable[[Turn], Steps[Segments]]) -> LongAnswer:
+        """An answer put together by the steps that ``make(turn)`` gives, in turns with other long work."""
+
+        async def send(out: AnswerParts) -> None:
+            turn = Turn(0)
+            try:
+                segments = await self.work.run(make(turn), turn)
+            except errors.REFUSALS as error:
+                raise errors.from_state(error) from error
+            await segments.send(out, self.work)
+
+        return LongAnswer(send)

@@ -13,17 +13,32 @@ from rusd.mvcc import (
     Compaction,
     DeleteResult,
     PutResult,
+    RangeResult,
     Store,
     TxnResult,
-    apply_txn,
     evaluate,
+    evaluate_steps,
+    txn_steps,
 )
+from rusd.mvcc.ranges import read_page
 from rusd.mvcc.txn import read_only
 from rusd.services import errors, validate
-from rusd.services.context import Context, Limits
-from rusd.services.encoding import delete_response, put_response, range_response, txn_response
+from rusd.services.context import Answer, Context, Limits
+from rusd.services.encoding import (
+    LARGE_RECORDS,
+    delete_response,
+    delete_segments,
+    large,
+    put_response,
+    range_response,
+    range_segments,
+    txn_response,
+    txn_segments,
+)
 from rusd.services.quota import put_cost, txn_cost
+from rusd.services.segments import Segments
 from rusd.state import Kind
+from rusd.steps import Steps, Turn, start
 from rusd.wire import LENGTH_DELIMITED, length_delimited, tag
 
 COMPACTION_STEP_RECORDS = 1000
@@ -35,7 +50,6 @@ PINNED_PAUSE_SECONDS = 0.01
 FIRST_CHUNK_KEYS = 10
 """Keys in the first chunk of a streamed range; later ones are sized by what came before."""
 
-_NO_LIMIT = 1 << 63
 _RANGE_STREAM_RESPONSE = tag(1, LENGTH_DELIMITED)
 
 
@@ -62,20 +76,53 @@ class KVService:
 
     # -- reads -----------------------------------------------------------------------
 
-    def range(self, _call: Call, request: rpc_pb2.RangeRequest) -> bytes | Pending:
+    def range(self, _call: Call, request: rpc_pb2.RangeRequest) -> Answer | Pending:
         """Keys of a range at a revision."""
         validate.check_range(request)
         if request.serializable:
             return self._context.answer(lambda: self._range(request))
         return self._context.read(lambda: self._range(request))
 
-    def _range(self, request: rpc_pb2.RangeRequest) -> bytes:
-        result = evaluate(self._store, request)
-        return range_response(self._header.at(result.revision), result)
+    def _range(self, request: rpc_pb2.RangeRequest) -> Answer:
+        store = self._store
+        if request.range_end and store.cost(request) > LARGE_RECORDS:
+            return self._context.long_answer(lambda turn: self._range_steps(request, turn))
+        result = evaluate(store, request)
+        header = self._header.at(result.revision)
+        if large(result):
+            return self._context.long_answer(lambda turn: range_segments(header, result, turn))
+        return range_response(header, result)
 
-    def _read_txn(self, request: rpc_pb2.TxnRequest) -> bytes:
-        result = apply_txn(self._store.begin(), request, self._context.machine.leases.exists)
-        return txn_response(self._header.at(result.revision), result)
+    def _range_steps(self, request: rpc_pb2.RangeRequest, turn: Turn) -> Steps[Segments]:
+        result = yield from evaluate_steps(self._store, request, turn)
+        return (yield from range_segments(self._header.at(result.revision), result, turn))
+
+    def _read_txn(self, request: rpc_pb2.TxnRequest) -> Answer:
+        turn = Turn(LARGE_RECORDS)
+        steps = self._read_txn_steps(request, turn)
+        result = start(steps)
+        if isinstance(result, TxnResult):
+            return self._txn_answer(result)
+        return self._context.long_answer(lambda later: self._rest_of_txn(steps, turn, later))
+
+    def _read_txn_steps(self, request: rpc_pb2.TxnRequest, turn: Turn) -> Steps[TxnResult]:
+        """All of it reads one revision, whatever is written or compacted between the steps."""
+        pin = self._store.pin()
+        try:
+            transaction = self._store.begin()
+            return (yield from txn_steps(transaction, request, self._context.machine.leases.exists, turn))
+        finally:
+            pin.release()
+
+    def _rest_of_txn(self, steps: Steps[TxnResult], turn: Turn, later: Turn) -> Steps[Segments]:
+        while True:
+            turn.left = later.left
+            try:
+                next(steps)
+            except StopIteration as stop:
+                result: TxnResult = stop.value
+                return (yield from txn_segments(self._header.at(result.revision), result, later))
+            yield
 
     async def range_stream(self, _call: Call, requests: Requests, responses: Responses) -> None:
         """A range in chunks, all of the revision at which it began (an addition of etcd 3.7).
@@ -92,31 +139,35 @@ class KVService:
             raise errors.from_state(error) from error
 
     async def _send_chunks(self, request: rpc_pb2.RangeRequest, responses: Responses) -> None:
-        store = self._store
+        store, work = self._store, self._context.work
         header_revision = store.current_revision
         header = self._header.at(header_revision)
+        limit = 0 if request.count_only else max(request.limit, 0)
+        at = store.check_readable(request.revision)
+        turn = Turn(0)
+        counting = store.range_steps(request.key, request.range_end, turn, revision=at, count_only=True)
+        total = (await work.run(counting, turn)).count
         if request.count_only:
-            await responses.send(_chunk(range_response(header, evaluate(store, request))))
+            result = RangeResult([], total, False, header_revision)
+            await responses.send(_chunk(range_response(header, result)))
             return
-        total = request.limit if request.limit > 0 else _NO_LIMIT
-        request.revision = max(request.revision, 0) or header_revision
-        request.ClearField("sort_order")  # what was let through means key order
-        request.ClearField("sort_target")
-        request.limit = min(FIRST_CHUNK_KEYS, total)
-        count = 0
+        key, size, sent = request.key, FIRST_CHUNK_KEYS, 0
         while True:
-            result = evaluate(store, request)
-            count += len(result.records)
-            if not result.more or count == total:
-                # What was not sent is counted too: `count` tells the size of the whole range.
-                result.count = count - len(result.records) + result.count
-                await responses.send(_chunk(range_response(header, result)))
-                return
-            request.key = result.records[-1].key + b"\0"
-            result.count, result.more = 0, False
-            encoded = range_response(b"", result)
+            if limit:
+                size = min(size, limit - sent)
+            async with work.turn():
+                store.check_readable(at)  # it may have been compacted meanwhile
+                records, next_key = read_page(store, key, request.range_end, at, size)
+            sent += len(records)
+            is_last = next_key is None or sent in (limit, total)
+            more = is_last and sent < total
+            result = RangeResult(records, total if is_last else 0, more, header_revision, request.keys_only)
+            encoded = range_response(header if is_last else b"", result)
             await responses.send(_chunk(encoded))
-            request.limit = min(_next_limit(request.limit, len(encoded), self._context.limits), total - count)
+            if next_key is None or is_last:
+                return
+            key = next_key
+            size = min(_next_size(size, len(encoded), self._context.limits), LARGE_RECORDS)
 
     # -- writes ----------------------------------------------------------------------
 
@@ -136,11 +187,14 @@ class KVService:
         validate.check_delete_range(request)
         return self._context.propose(Kind.DELETE_RANGE, request, self._delete_answer)
 
-    def _delete_answer(self, result: object) -> bytes:
+    def _delete_answer(self, result: object) -> Answer:
         deleted = cast("DeleteResult", result)
-        return delete_response(self._header.at(deleted.revision), deleted)
+        header = self._header.at(deleted.revision)
+        if large(deleted):
+            return self._context.long_answer(lambda turn: delete_segments(header, deleted, turn))
+        return delete_response(header, deleted)
 
-    def txn(self, _call: Call, request: rpc_pb2.TxnRequest) -> bytes | Pending:
+    def txn(self, _call: Call, request: rpc_pb2.TxnRequest) -> Answer | Pending:
         """Compare, then carry out one of two lists of operations."""
         context = self._context
         cost = txn_cost(request)
@@ -154,9 +208,12 @@ class KVService:
             return context.answer(lambda: self._read_txn(request))
         return context.read(lambda: self._read_txn(request))
 
-    def _txn_answer(self, result: object) -> bytes:
+    def _txn_answer(self, result: object) -> Answer:
         txn = cast("TxnResult", result)
-        return txn_response(self._header.at(txn.revision), txn)
+        header = self._header.at(txn.revision)
+        if large(txn):
+            return self._context.long_answer(lambda turn: txn_segments(header, txn, turn))
+        return txn_response(header, txn)
 
     # -- compaction ------------------------------------------------------------------
 
@@ -178,12 +235,12 @@ class KVService:
 
     async def _wait_until_removed(self, job: Compaction | None) -> None:
         """Help with the removal until it is done; while something pins the history, wait for that."""
-        while job is not None and not job.step(COMPACTION_STEP_RECORDS):
+        while job is not None and not job.done:
             if self._context.machine.store.pins:
                 # Trio's own time: what is waited for is another task, and a test's clock may stand still.
                 await trio.sleep(PINNED_PAUSE_SECONDS)
-            else:
-                await trio.lowlevel.checkpoint()
+            async with self._context.work.turn():
+                job.step(COMPACTION_STEP_RECORDS)
 
 
 def _serializable(request: rpc_pb2.TxnRequest) -> bool:
@@ -198,10 +255,10 @@ def _chunk(range_answer: bytes) -> bytes:
     return length_delimited(_RANGE_STREAM_RESPONSE, range_answer)
 
 
-def _next_limit(limit: int, size: int, limits: Limits) -> int:
+def _next_size(keys: int, size: int, limits: Limits) -> int:
     """Keys in the next chunk, so that chunks come near the size that requests may have."""
     if size < limits.max_request_bytes // 2:
-        return limit * 2
+        return keys * 2
     if size > limits.max_request_bytes * 2:
-        return max(1, limit // 2)
-    return limit
+        return max(1, keys // 2)
+    return keys

@@ -10,11 +10,19 @@ from etcdpb import rpc_pb2
 from rusd.grpc import Call, Code, EndOfRequests, Pending, Registry, Requests, Responses, StatusError
 from rusd.lease import LeaseExpiredError, LeaseNotFoundError, NotPrimaryError
 from rusd.services import errors
-from rusd.services.context import Context
+from rusd.services.context import Answer, Context
+from rusd.services.encoding import LARGE_RECORDS
 from rusd.services.quota import LEASE_COST_BYTES
+from rusd.services.segments import Segments
 from rusd.state import GrantResult, Kind
+from rusd.steps import PAGE, Steps, Turn, discard_steps
+from rusd.wire import LENGTH_DELIMITED, VARINT, length_delimited, tag, varint_field
 
 _MAX_ID = (1 << 63) - 1
+
+_KEYS = tag(5, LENGTH_DELIMITED)  # of LeaseTimeToLiveResponse
+_LEASES = tag(2, LENGTH_DELIMITED)  # of LeaseLeasesResponse
+_LEASE_ID = tag(1, VARINT)  # of LeaseStatus
 
 
 class LeaseService:
@@ -94,29 +102,83 @@ class LeaseService:
         # Without leadership nobody here can tell; the client asks again.
         return 0 if outcome[0] else await self._renew(lease_id)
 
-    def time_to_live(self, _call: Call, request: rpc_pb2.LeaseTimeToLiveRequest) -> bytes | Pending:
+    def time_to_live(self, _call: Call, request: rpc_pb2.LeaseTimeToLiveRequest) -> Answer | Pending:
         """How long a lease has left, and its keys if asked for."""
         return self._context.read(lambda: self._time_to_live(request))
 
-    def _time_to_live(self, request: rpc_pb2.LeaseTimeToLiveRequest) -> bytes:
+    def _time_to_live(self, request: rpc_pb2.LeaseTimeToLiveRequest) -> Answer:
         context = self._context
-        leases = context.machine.leases
         response = rpc_pb2.LeaseTimeToLiveResponse(ID=request.ID)
+        with_keys = request.keys
         try:
             response.TTL = context.lessor.remaining(request.ID, context.clock.monotonic())
-            response.grantedTTL = leases.ttl(request.ID)
-            if request.keys:
-                response.keys.extend(leases.keys(request.ID))
+            response.grantedTTL = context.machine.leases.ttl(request.ID)
         except LeaseNotFoundError:
             response.TTL = -1
+            with_keys = False
         except NotPrimaryError as error:
             raise StatusError(Code.UNAVAILABLE, "etcdserver: leader changed") from error
-        return context.header.now() + response.SerializeToString()
+        answer = context.header.now() + response.SerializeToString()
+        if not with_keys:
+            return answer
+        if context.machine.leases.key_count(request.ID) > LARGE_RECORDS:
+            return context.long_answer(lambda turn: self._with_keys(answer, request.ID, turn))
+        return answer + b"".join(map(_key_field, self._attached(request.ID)))
 
-    def leases(self, _call: Call, _request: rpc_pb2.LeaseLeasesRequest) -> bytes:
+    def _attached(self, lease_id: int) -> list[bytes]:
+        """The keys that have the lease, in order."""
+        machine = self._context.machine
+        # While a huge transaction is published the lease may have more, or have them still.
+        records = map(machine.store.get, machine.leases.keys(lease_id))
+        return [record.key for record in records if record is not None and record.lease == lease_id]
+
+    def _with_keys(self, answer: bytes, lease_id: int, turn: Turn) -> Steps[Segments]:
+        """The same of very many.  What changes on the way may or may not show, as in etcd."""
+        store = self._context.machine.store
+        keys = yield from self._context.machine.leases.keys_steps(lease_id, turn)
+        segments = Segments()
+        segments.add(answer)
+        for start in range(0, len(keys), PAGE):
+            records = map(store.get, keys[start : start + PAGE])
+            segments.add(
+                b"".join(
+                    _key_field(record.key)
+                    for record in records
+                    if record is not None and record.lease == lease_id
+                )
+            )
+            turn.left -= PAGE
+            if turn.left <= 0:
+                yield
+        yield from discard_steps([keys], turn)
+        return segments
+
+    def leases(self, _call: Call, _request: rpc_pb2.LeaseLeasesRequest) -> Answer:
         """All leases this member knows, the next to expire first."""
-        statuses = [rpc_pb2.LeaseStatus(ID=lease_id) for lease_id in self._context.lessor.by_expiry()]
-        return self._context.header.now() + rpc_pb2.LeaseLeasesResponse(leases=statuses).SerializeToString()
+        context = self._context
+        header = context.header.now()
+        if len(context.machine.leases) > LARGE_RECORDS:
+            return context.long_answer(lambda turn: self._all_leases(header, turn))
+        return header + b"".join(map(_lease_field, context.lessor.by_expiry()))
+
+    def _all_leases(self, header: bytes, turn: Turn) -> Steps[Segments]:
+        leases = yield from self._context.lessor.by_expiry_steps(turn)
+        segments = Segments()
+        segments.add(header)
+        for start in range(0, len(leases), PAGE):
+            segments.add(b"".join(map(_lease_field, leases[start : start + PAGE])))
+            turn.left -= PAGE
+            if turn.left <= 0:
+                yield
+        return segments
+
+
+def _key_field(key: bytes) -> bytes:
+    return length_delimited(_KEYS, key)
+
+
+def _lease_field(lease_id: int) -> bytes:
+    return length_delimited(_LEASES, varint_field(_LEASE_ID, lease_id))
 
 
 def _no_checkpoint(lease_id: int) -> rpc_pb2.LeaseCheckpointRequest:

@@ -9,10 +9,12 @@ import trio
 
 from etcdpb import rpc_pb2
 from rusd.grpc import Call, Pending, Registry
+from rusd.lease import LeaseCut
 from rusd.mvcc import HashKv, HashKvJob, MvccError
 from rusd.services import errors
 from rusd.services.context import Context
 from rusd.state import AlarmResult, Kind, alarm_name
+from rusd.steps import PAGE, Steps, Turn
 from rusd.version import ETCD_VERSION, STORAGE_VERSION
 
 HASH_STEP_RECORDS = 1000
@@ -77,9 +79,15 @@ class MaintenanceService:
         """A hash over everything this member holds; only compares between rusd servers."""
         context = self._context
         machine = context.machine
-        history = await _finish(machine.store.hash_kv(0))
-        state = repr((machine.leases.dump(), machine.members.all(), machine.alarms.active()))
-        value = int(google_crc32c.extend(history.hash, state.encode()))
+        leases = machine.leases.cut()
+        state = repr((machine.members.all(), machine.alarms.active()))
+        turn = Turn(0)
+        try:
+            history = await self._finish(machine.store.hash_kv(0))
+            checksum = int(google_crc32c.extend(history.hash, state.encode()))
+            value = await context.work.run(_add_leases(checksum, leases, turn), turn)
+        finally:
+            leases.close()
         return context.header.now() + rpc_pb2.HashResponse(hash=value).SerializeToString()
 
     async def hash_kv(self, _call: Call, request: rpc_pb2.HashKVRequest) -> bytes:
@@ -89,7 +97,7 @@ class MaintenanceService:
         except MvccError as error:
             raise errors.from_state(error) from error
         header = self._context.header.at(job.current_revision)
-        result = await _finish(job)
+        result = await self._finish(job)
         response = rpc_pb2.HashKVResponse(
             hash=result.hash,
             compact_revision=result.compact_revision,
@@ -97,18 +105,27 @@ class MaintenanceService:
         )
         return header + response.SerializeToString()
 
+    async def _finish(self, job: HashKvJob) -> HashKv:
+        """Run a hash to its end, giving way now and then."""
+        try:
+            while job.result is None:
+                async with self._context.work.turn():
+                    job.step(HASH_STEP_RECORDS)
+        finally:
+            job.close()
+        return job.result
+
 
 def _alarm_text(member: int, alarm: int) -> str:
     """As Go's text encoder writes an ``AlarmMember``: a space after each field, and none that is 0."""
     return (f"memberID:{member} " if member else "") + f"alarm:{alarm_name(alarm)} "
 
 
-async def _finish(job: HashKvJob) -> HashKv:
-    """Run a hash to its end, giving way now and then."""
-    try:
-        while not job.step(HASH_STEP_RECORDS):
-            await trio.lowlevel.checkpoint()
-    finally:
-        job.close()
-    assert job.result is not None
-    return job.result
+def _add_leases(checksum: int, leases: LeaseCut, turn: Turn) -> Steps[int]:
+    states = yield from leases.steps(turn)
+    for start in range(0, len(states), PAGE):
+        checksum = int(google_crc32c.extend(checksum, repr(states[start : start + PAGE]).encode()))
+        turn.left -= PAGE * 2
+        if turn.left <= 0:
+            yield
+    return checksum

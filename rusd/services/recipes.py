@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from etcdpb import kv_pb2, rpc_pb2
-from rusd.grpc import Call, Code, Pending, StatusError
+from rusd.grpc import Call, Code, LongAnswer, Pending, StatusError
+from rusd.services.segments import collect
 
 if TYPE_CHECKING:
     from rusd.services.context import Context
@@ -167,13 +168,15 @@ def get_op(key: bytes) -> rpc_pb2.RequestOp:
     return rpc_pb2.RequestOp(request_range=rpc_pb2.RangeRequest(key=key))
 
 
-async def _wait(outcome: bytes | Pending) -> bytes:
+async def _wait(outcome: bytes | Pending | LongAnswer) -> bytes:
     """The answer of an inline handler, once it is there."""
-    if isinstance(outcome, bytes):
-        await trio.lowlevel.checkpoint()
-        return outcome
-    if not outcome.settled:
-        done = trio.Event()
-        outcome.on_settled = lambda _pending: done.set()
-        await done.wait()
-    return outcome.result()
+    await trio.lowlevel.checkpoint()
+    if isinstance(outcome, Pending):
+        if not outcome.settled:
+            done = trio.Event()
+            outcome.on_settled = lambda _pending: done.set()
+            await done.wait()
+        outcome = outcome.result()
+    if isinstance(outcome, LongAnswer):
+        return await collect(outcome)
+    return outcome

@@ -1,8 +1,8 @@
 """The whole replicated state as one header and a stream of chunks.
 
-A cut is made between two applies.  Everything but the keys' history is small
-and copied in one turn, into a ``SnapshotHeader``; the history up to that moment
-is taken out in slices while writes go on.
+A cut is made between two applies.  What is small is copied in that turn; leases and
+the keys' history up to that moment are taken out in slices while writes go on.
+Everything but the history makes a ``SnapshotHeader``.
 """
 
 from __future__ import annotations
@@ -13,39 +13,61 @@ from typing import TYPE_CHECKING, cast
 import attrs
 
 from etcdpb import rusd_pb2
-from rusd.lease import LeaseState
+from rusd.lease import LeaseCut, LeaseState
 from rusd.mvcc import Dump, Loader, SnapshotFormatError, Store
 from rusd.state.machine import StateMachine
 from rusd.state.members import Member
+from rusd.steps import ENDLESS, PAGE, Steps, Turn, finish
+from rusd.wire import LENGTH_DELIMITED, length_delimited, tag
 
 if TYPE_CHECKING:
     from etcdpb import rpc_pb2
 
+_LEASES = tag(5, LENGTH_DELIMITED)  # of SnapshotHeader
+
 
 @attrs.frozen
 class Cut:
-    """The state between two entries.  Close ``dump`` when done with it."""
+    """The state between two entries.  Close it when done or abandoned."""
 
-    header: bytes
     dump: Dump
+    _small: rusd_pb2.SnapshotHeader
+    _leases: LeaseCut
+
+    @property
+    def header(self) -> bytes:
+        """:meth:`header_steps` in one go."""
+        return finish(self.header_steps(ENDLESS))
+
+    def header_steps(self, turn: Turn) -> Steps[bytes]:
+        """The encoded ``SnapshotHeader``."""
+        leases = yield from self._leases.steps(turn)
+        parts = [self._small.SerializeToString(deterministic=True)]
+        for start in range(0, len(leases), PAGE):
+            parts += map(_lease_field, leases[start : start + PAGE])  # behind the rest: as good as inside
+            turn.left -= PAGE
+            if turn.left <= 0:
+                yield
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Let go of what is held in place."""
+        self.dump.close()
+        self._leases.close()
 
 
 def cut(machine: StateMachine, index: int, term: int, voters: Iterable[int], learners: Iterable[int]) -> Cut:
     """Copy the state as of the entry ``index`` of ``term``, which must be the last one applied."""
     dump = machine.store.dump()
-    header = rusd_pb2.SnapshotHeader(
+    small = rusd_pb2.SnapshotHeader(
         index=index,
         term=term,
         configuration=rusd_pb2.Configuration(voters=sorted(voters), learners=sorted(learners)),
         cluster=_cluster_state(machine),
-        leases=[
-            rusd_pb2.Lease(id=lease.lease_id, ttl=lease.ttl, remaining_ttl=lease.remaining)
-            for lease in machine.leases.dump()
-        ],
         current_revision=dump.current_revision,
         compact_revision=dump.compact_revision,
     )
-    return Cut(header.SerializeToString(deterministic=True), dump)
+    return Cut(dump, small, machine.leases.cut())
 
 
 def load(machine: StateMachine, header: bytes, chunks: Iterable[bytes]) -> None:
@@ -70,6 +92,11 @@ def load(machine: StateMachine, header: bytes, chunks: Iterable[bytes]) -> None:
     machine.alarms.load((alarm.member_id, alarm.type) for alarm in cluster.alarms)
     machine.members.load(map(_member, cluster.members), cluster.removed_ids)
     machine.cluster_version = cluster.cluster_version
+
+
+def _lease_field(lease: LeaseState) -> bytes:
+    message = rusd_pb2.Lease(id=lease.lease_id, ttl=lease.ttl, remaining_ttl=lease.remaining)
+    return length_delimited(_LEASES, message.SerializeToString())
 
 
 def _cluster_state(machine: StateMachine) -> rusd_pb2.ClusterState:

@@ -14,7 +14,7 @@ def dump(store: Store, budget: int = 1000) -> list[bytes]:
     cut = store.dump()
     chunks = []
     while (chunk := cut.next_chunk(budget)) is not None:
-        chunks.append(chunk)
+        chunks += [chunk] if chunk else []
     assert cut.next_chunk() is None
     cut.close()
     cut.close()

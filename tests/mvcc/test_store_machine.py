@@ -433,7 +433,7 @@ class StoreMachine(RuleBasedStateMachine):
             dump, chunks, *expected = item
             chunk = dump.next_chunk(budget)
             if chunk is not None:
-                chunks.append(chunk)
+                chunks += [chunk] if chunk else []
                 running.append(item)
             else:
                 dump.close()
@@ -453,7 +453,7 @@ class StoreMachine(RuleBasedStateMachine):
         dump = self.store.dump()
         chunks = []
         while (chunk := dump.next_chunk(2)) is not None:
-            chunks.append(chunk)
+            chunks += [chunk] if chunk else []
         dump.close()
         self.store = load(chunks, sliced=sliced)
         self.compactions = []
