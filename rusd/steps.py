@@ -71,7 +71,7 @@ def sort_steps(
         if runs and in_order:
             in_order = _follows(runs[-1][-1], run[0], key, reverse=reverse)
         runs.append(run)
-        turn.left -= PAGE / 4
+        turn.left -= PAGE / 4 if key is None else PAGE
         if turn.left <= 0:
             yield
     if in_order:

@@ -131,6 +131,8 @@ class Core:
         self._committed: deque[Entry] = deque()
         self._turn = Turn()
         self._under_way: _UnderWay | None = None
+        self.held = False
+        """Whether somebody holds entries back, and would see that linearizable reads wait for them."""
         self.applied_index = node.applied_index
         self.applied_term = node.log.term(node.applied_index) or 0
 
@@ -159,8 +161,7 @@ class Core:
         """Ask for a linearizable read (Raft thesis, section 6.4).
 
         Returns True if the state as applied now may be read at once: in a quorum
-        of one, with everything committed applied.  Otherwise ``waiter`` is called
-        when the state is recent enough, or with an error.
+        of one.  Otherwise ``waiter`` is called when the state is recent enough, or with an error.
         """
         if self.may_read_now():
             return True
@@ -309,12 +310,15 @@ class Core:
         return self._machine.apply(decoded.kind, decoded.request, self._turn)
 
     def may_read_now(self) -> bool:
-        """Whether a read index taken now is confirmed and applied already.
+        """Whether a linearizable read may see the state as it is now.
 
-        A quorum of one confirms itself, and everything it has answered is applied.
+        A quorum of one confirms itself.  What it has committed in its own term and not applied is
+        not answered, so a read need not see it: nobody waits for a huge entry but its caller.
         """
         node = self.node
-        return self.applied_index >= node.commit_index and node.is_sole_leader
+        if self.applied_index < node.commit_index and (self.held or self.applied_term != node.term):
+            return False
+        return node.is_sole_leader
 
     def _answer_reads(self) -> None:
         reads_at = self._reads_at

@@ -322,9 +322,11 @@ class Replica:
             self._applying = True
             while core.has_work:
                 if self._hooks_apply and core.unapplied:
+                    core.held = core.between_entries
                     await self._hooks.before_apply(
                         core.applied_index + 1, core.applied_index + core.unapplied
                     )
+                    core.held = False
                 self._apply_slice()
                 if core.has_work:
                     await trio.lowlevel.checkpoint()
