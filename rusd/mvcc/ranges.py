@@ -107,6 +107,8 @@ class View(Protocol):
     @property
     def view_revision(self) -> int: ...
 
+    def get(self, key: bytes) -> Record | None: ...
+
     def range(
         self,
         key: bytes,

@@ -15,7 +15,7 @@ Source: etcd's server/etcdserver/txn/txn.go, release 3.6.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
@@ -73,13 +73,13 @@ class TxnResult:
 OpResult = RangeResult | PutResult | DeleteResult | TxnResult | None
 
 
-@attrs.frozen
-class _Plan:
-    """The way a transaction takes: its branch, and the plans of the nested transactions in it by position."""
+class _Plan(NamedTuple):
+    """The way a transaction takes: its branch, the kind of each operation, the plans of nested ones."""
 
     succeeded: bool
     operations: Sequence[rpc_pb2.RequestOp]
-    nested: dict[int, _Plan]
+    kinds: Sequence[str | None]
+    nested: dict[int, _Plan]  # by position
 
 
 def apply_put(
@@ -140,11 +140,11 @@ def txn_steps(
 
 def read_only(request: rpc_pb2.TxnRequest) -> bool:
     """Whether every operation of both branches is a plain range (etcd then reads locally)."""
-    return all(
-        operation.WhichOneof("request") == "request_range"
-        for branch in (request.success, request.failure)
-        for operation in branch
-    )
+    for branch in (request.success, request.failure):
+        for operation in branch:
+            if operation.WhichOneof("request") != "request_range":
+                return False
+    return True
 
 
 # -- choose -------------------------------------------------------------------
@@ -156,15 +156,17 @@ def _choose(view: View, request: rpc_pb2.TxnRequest, turn: Turn) -> Steps[_Plan]
         if compare.range_end:
             succeeded = yield from _compare_range(view, compare, turn)
         else:
-            succeeded = _compare_records(compare, view.range(compare.key).records)
+            succeeded = _compare_key(compare, view.get(compare.key))
         if not succeeded:
             break
     operations = request.success if succeeded else request.failure
+    kinds = [operation.WhichOneof("request") for operation in operations]
     nested: dict[int, _Plan] = {}
-    for position, operation in enumerate(operations):
-        if operation.WhichOneof("request") == "request_txn":
-            nested[position] = yield from _choose(view, operation.request_txn, turn)
-    return _Plan(succeeded, operations, nested)
+    if "request_txn" in kinds:
+        for position, kind in enumerate(kinds):
+            if kind == "request_txn":
+                nested[position] = yield from _choose(view, operations[position].request_txn, turn)
+    return _Plan(succeeded, operations, kinds, nested)
 
 
 def compare_holds(view: View, compare: rpc_pb2.Compare) -> bool:
@@ -195,7 +197,12 @@ def _compare_range(view: View, compare: rpc_pb2.Compare, turn: Turn) -> Steps[bo
 def _compare_records(compare: rpc_pb2.Compare, records: Sequence[Record]) -> bool:
     if records:
         return all(_compare_record(compare, record) for record in records)
-    return compare.target != TARGET_VALUE and _compare_record(compare, None)
+    return _compare_key(compare, None)
+
+
+def _compare_key(compare: rpc_pb2.Compare, record: Record | None) -> bool:
+    """Whether a comparison holds for a single key."""
+    return (record is not None or compare.target != TARGET_VALUE) and _compare_record(compare, record)
 
 
 def _compare_record(compare: rpc_pb2.Compare, record: Record | None) -> bool:
@@ -233,8 +240,7 @@ def _compare_record(compare: rpc_pb2.Compare, record: Record | None) -> bool:
 
 def _check(transaction: WriteTransaction, plan: _Plan, lease_exists: LeaseExists) -> None:
     """Raise what the operations of the plan would be refused for, the first one first."""
-    for position, operation in enumerate(plan.operations):
-        kind = operation.WhichOneof("request")
+    for position, (kind, operation) in enumerate(zip(plan.kinds, plan.operations, strict=True)):
         if kind == "request_range":
             _check_range(transaction, operation.request_range.revision)
         elif kind == "request_put":
@@ -272,8 +278,7 @@ def _check_kept(transaction: WriteTransaction, request: rpc_pb2.PutRequest) -> N
 def _execute(transaction: WriteTransaction, plan: _Plan, turn: Turn) -> Steps[TxnResult]:
     responses: list[OpResult] = []
     weight = 0
-    for position, operation in enumerate(plan.operations):
-        kind = operation.WhichOneof("request")
+    for position, (kind, operation) in enumerate(zip(plan.kinds, plan.operations, strict=True)):
         response: OpResult = None
         if kind == "request_put":
             response = _put(transaction, operation.request_put)

@@ -197,9 +197,10 @@ class KVService:
     def txn(self, _call: Call, request: rpc_pb2.TxnRequest) -> Answer | Pending:
         """Compare, then carry out one of two lists of operations."""
         context = self._context
-        cost = txn_cost(request)
-        if cost and (refused := context.check_quota(cost)) is not None:
-            return refused
+        if not context.quota.admits_any(request.ByteSize()):
+            cost = txn_cost(request)
+            if cost and (refused := context.check_quota(cost)) is not None:
+                return refused
         validate.check_txn(request, context.limits.max_txn_ops)
         if not read_only(request):
             return context.propose(Kind.TXN, request, self._txn_answer)

@@ -23,6 +23,8 @@ EMPTY_PAGES = 5
 PUT_COST_BYTES = 256
 """Counted for a put on top of key and value."""
 LEASE_COST_BYTES = 64
+_MOST_COST_PER_BYTE = PUT_COST_BYTES // 4 + 1
+"""No put takes less than four bytes of a request: its tag and length, in an operation with the same."""
 
 
 class Quota:
@@ -51,6 +53,10 @@ class Quota:
     def admits(self, cost: int) -> bool:
         """Whether a request that adds about ``cost`` bytes fits."""
         return self.limit < 0 or self.size + cost < self.limit
+
+    def admits_any(self, request_bytes: int) -> bool:
+        """Whether whatever a request of that size may hold fits, so that nobody need look into it."""
+        return self.admits(request_bytes * _MOST_COST_PER_BYTE)
 
     def about_to_shrink(self) -> None:
         """Something will be removed: remember how large it was."""

@@ -77,22 +77,18 @@ def _check_ops(request: rpc_pb2.TxnRequest, max_ops: int) -> None:
             raise errors.EMPTY_KEY()
     for branch in (request.success, request.failure):
         for op in branch:
-            _check_op(op, max_ops - count)
-
-
-def _check_op(op: rpc_pb2.RequestOp, max_ops: int) -> None:
-    match op.WhichOneof("request"):
-        case "request_range":
-            check_range(op.request_range)
-        case "request_put":
-            check_put(op.request_put)
-        case "request_delete_range":
-            check_delete_range(op.request_delete_range)
-        case "request_txn":
-            # Each level takes its own count from the budget, which also bounds the depth.
-            _check_ops(op.request_txn, max_ops)
-        case _:
-            raise errors.KEY_NOT_FOUND()
+            kind = op.WhichOneof("request")
+            if kind == "request_put":
+                check_put(op.request_put)
+            elif kind == "request_range":
+                check_range(op.request_range)
+            elif kind == "request_delete_range":
+                check_delete_range(op.request_delete_range)
+            elif kind == "request_txn":
+                # Each level takes its own count from the budget, which also bounds the depth.
+                _check_ops(op.request_txn, max_ops - count)
+            else:
+                raise errors.KEY_NOT_FOUND()
 
 
 _Interval = tuple[bytes, bytes]
