@@ -6,13 +6,14 @@ the listener does wrong (no file descriptors left, say) is waited out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol as Interface
 
 import trio
 
 from rusd.environment import Channel, Environment, Listener
+from rusd.grpc.budget import Budget
 from rusd.grpc.registry import Registry
 from rusd.logs import Logger
 from rusd.net.flusher import Flusher
@@ -49,6 +50,7 @@ class Server:
         log: Logger,
         limits: Limits,
         flusher: Flusher,
+        has_leader: Callable[[], bool] = lambda: True,
     ) -> None:
         self._registry = registry
         self._http = http
@@ -57,6 +59,9 @@ class Server:
         self._log = log
         self._limits = limits
         self._flusher = flusher
+        self._has_leader = has_leader
+        self.budget = Budget(limits.buffered_bytes)
+        """What is held for clients."""
         self._timer = Timer(environment.clock, log)
         self._accepting = trio.CancelScope()
         self._connections: dict[_Connection, None] = {}
@@ -171,7 +176,9 @@ class Server:
                 deadlines=self._timer.deadlines,
                 flusher=self._flusher,
                 limits=self._limits,
+                budget=self.budget,
                 log=self._log,
+                has_leader=self._has_leader,
             )
             with self._listed(connection):
                 await connection.run(first)

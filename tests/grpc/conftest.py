@@ -144,6 +144,9 @@ class Pair:
     def on_window(self, stream_id: int) -> None:
         pass
 
+    def on_ping(self) -> None:
+        pass
+
     def on_ping_ack(self, payload: bytes) -> None:
         pass
 
