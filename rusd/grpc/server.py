@@ -102,7 +102,7 @@ class ServerConnection:
         self._unarmed: list[ServerCall] = []  # calls of this turn whose deadline is not in the heap
         self._in_turn = False
         self._last_stream_id = 0
-        self._goodbye = Draining(self.http2, self._lingering, deadlines, self.wrote)
+        self._goodbye = Draining(self.http2, self._lingering, deadlines, host.wrote)
         self._pings = ping_policy
         self._has_leader = has_leader
         self.held = Holdings(self.http2, self._calls, host.grew)
@@ -281,7 +281,7 @@ class ServerConnection:
         headers = status_trailers(error)
         if not (isinstance(call, StreamCall) and call.headers_sent):
             headers = [(b":status", b"200"), (b"content-type", reply_type(call.content_type)), *headers]
-        self.http2.send_headers(call.stream_id, headers, end_stream=True)
+        self._send_last(call.stream_id, headers)
         if not call.ended:
             self._lingering.add(call.stream_id)
             if error.code is Code.RESOURCE_EXHAUSTED:  # most likely a large request: stop it now
@@ -309,9 +309,16 @@ class ServerConnection:
     ) -> None:
         """Answer a stream that never became a call."""
         headers = [(b":status", status), (b"content-type", reply_type(content_type))]
-        self.http2.send_headers(stream_id, [*headers, *status_trailers(error)], end_stream=True)
+        self._send_last(stream_id, [*headers, *status_trailers(error)])
         if not ended:
             self._lingering.add(stream_id)
+
+    def _send_last(self, stream_id: int, headers: list[Header]) -> None:
+        """End a stream with ``headers``; with a reset, as grpc-go does, if the client won't take so many."""
+        if self.http2.would_take(headers):
+            self.http2.send_headers(stream_id, headers, end_stream=True)
+        else:
+            self.http2.reset_stream(stream_id, ErrorCode.INTERNAL_ERROR)
 
     def _block_for(self, content_type: bytes) -> bytes:
         block = self._blocks.get(content_type)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from rusd.http2 import frames
 from rusd.http2.errors import ConnectionViolationError, ErrorCode
-from rusd.http2.events import Events, Limits, Role
-from rusd.http2.hpack import Decoder
+from rusd.http2.events import Events, Headers, Limits, Role
+from rusd.http2.hpack import FIELD_OVERHEAD, Decoder
 from rusd.http2.sending import Sending
 from rusd.http2.settings import Settings, apply_settings
 from rusd.http2.streams import Ending, Input, Stream
@@ -249,6 +249,13 @@ class ControlFrames(Sending):
     def settings_acknowledged(self) -> bool:
         """Whether the peer has taken over all our settings (§6.5.3)."""
         return not self._settings_unacknowledged
+
+    def would_take(self, headers: Headers) -> bool:
+        """Whether the peer's MAX_HEADER_LIST_SIZE, which is advice, has room for ``headers`` (§6.5.2)."""
+        limit = self.peer_settings.max_header_list_size
+        if limit is None:
+            return True
+        return sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in headers) <= limit
 
     def largest_queue(self) -> int:
         """The part of ``queued_bytes`` that is one stream's.  Looks at all streams."""

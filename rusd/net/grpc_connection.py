@@ -73,6 +73,7 @@ class GrpcConnection:
             clock=clock,
             deadlines=deadlines,
             limits=limits,
+            wrote=self.wrote,
             end=self.end,
             give_up=self._give_up,
         )
@@ -86,6 +87,10 @@ class GrpcConnection:
             self._watchdog.stop()
             self._budget.forget(self)
             self._nursery.cancel_scope.cancel()
+
+    def dispose(self) -> None:
+        """Nothing will be called any more: cut the cycles, which no collector looks for."""
+        del self.engine, self.link, self._watchdog
 
     def drain(self) -> None:
         """Say goodbye; the connection closes once its calls have ended."""

@@ -29,7 +29,7 @@ class Limits:
     connection_window: int = 1024 * 1024
     """Unconsumed bytes all streams of a connection may have."""
     buffered_bytes: int = 512 * 1024 * 1024
-    """What all connections of a listener may hold for their clients; see :mod:`rusd.grpc.budget`."""
+    """What all connections may hold for their clients; see :mod:`rusd.grpc.budget`."""
     first_bytes_timeout: float = 10.0
     """From accepting a connection to knowing its protocol."""
     opening_timeout: float = 10.0

@@ -50,6 +50,8 @@ class Server:
         log: Logger,
         limits: Limits,
         flusher: Flusher,
+        *,
+        budget: Budget | None = None,
         has_leader: Callable[[], bool] = lambda: True,
     ) -> None:
         self._registry = registry
@@ -60,8 +62,8 @@ class Server:
         self._limits = limits
         self._flusher = flusher
         self._has_leader = has_leader
-        self.budget = Budget(limits.buffered_bytes)
-        """What is held for clients."""
+        self.budget = budget or Budget(limits.buffered_bytes)
+        """What is held for clients, maybe those of other listeners too."""
         self._timer = Timer(environment.clock, log)
         self._accepting = trio.CancelScope()
         self._connections: dict[_Connection, None] = {}
@@ -182,6 +184,7 @@ class Server:
             )
             with self._listed(connection):
                 await connection.run(first)
+        connection.dispose()
 
     async def _serve_http(self, channel: Channel, handler: HttpHandler, first: bytes) -> None:
         connection = HttpConnection(

@@ -45,8 +45,8 @@ class Traffic(Protocol):
 class Watchdog:
     """Watches one connection from :meth:`start` to :meth:`stop`.
 
-    ``end(code, reason)`` says goodbye and closes; ``give_up(reason)`` closes at once, where nobody is
-    there to hear a goodbye.
+    ``wrote`` is called when there is something to send.  ``end(code, reason)`` says goodbye and closes,
+    ``give_up(reason)`` closes at once, where nobody is there to hear a goodbye.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Watchdog:
         clock: Clock,
         deadlines: Deadlines,
         limits: Limits,
+        wrote: Callable[[], None],
         end: Callable[[ErrorCode, str], None],
         give_up: Callable[[str], None],
     ) -> None:
@@ -65,12 +66,14 @@ class Watchdog:
         self._clock = clock
         self._deadlines = deadlines
         self._limits = limits
+        self._wrote = wrote
         self._end = end
         self._give_up = give_up
         self._entries: dict[str, Deadline] = {}
         self._unfinished = 0  # the frame that was incomplete at the last look
         self._looks_unfinished = 0
-        self._turns = 0
+        self._turns = 0  # at the last look
+        self._turns_before_ping = 0
         self._quiet_since = 0.0
         interval, timeout = limits.keepalive_interval, limits.keepalive_timeout
         self._pinging = interval > 0 and timeout > 0
@@ -102,7 +105,11 @@ class Watchdog:
         self._schedule("opening", self._limits.settings_timeout, self._check_settings)
 
     def _check_settings(self) -> None:
-        if not self._http2.settings_acknowledged:
+        if self._http2.settings_acknowledged:
+            return
+        if self._traffic.paused:  # it may be there, unread
+            self._schedule("opening", self._limits.settings_timeout, self._check_settings)
+        else:
             self._end(ErrorCode.SETTINGS_TIMEOUT, "SETTINGS not acknowledged in time")
 
     # -- looking now and then ---------------------------------------------------------------
@@ -133,7 +140,9 @@ class Watchdog:
             self._turns = self._traffic.turns
             self._quiet_since = now
         elif now - self._quiet_since >= self._limits.keepalive_interval and "ping" not in self._entries:
+            self._turns_before_ping = self._turns
             self._http2.ping(_PING)
+            self._wrote()
             self._await_answer()
 
     def _await_answer(self) -> None:
@@ -141,7 +150,7 @@ class Watchdog:
 
     def _check_answer(self) -> None:
         entry = self._entries.pop("ping")
-        if self._traffic.turns != self._turns:
+        if self._traffic.turns != self._turns_before_ping:
             return
         if self._clock.monotonic() - entry.at > _LATE_SECONDS:
             self._await_answer()
