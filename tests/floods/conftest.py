@@ -45,7 +45,7 @@ class Attacker:
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
-        self._data = b""
+        self.data = b""
         self.ended = False
 
     async def send(self, *parts: bytes) -> None:
@@ -70,10 +70,17 @@ class Attacker:
         """Read, and keep what the server says, until it has closed."""
         try:
             while part := await self._stream.receive_some(65536):
-                self._data += part
+                self.data += part
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         self.ended = True
+
+    async def read_until(self, enough: Callable[[bytes], bool]) -> None:
+        """Read until ``enough`` of what has come."""
+        while not enough(self.data):
+            part = await self._stream.receive_some(65536)
+            assert part, "the server has closed"
+            self.data += part
 
     def close(self) -> None:
         self._stream.socket.close()
@@ -81,7 +88,7 @@ class Attacker:
     @property
     def goodbye(self) -> tuple[int, str] | None:
         """Code and reason of the last GOAWAY."""
-        whole, position = self._data, 0
+        whole, position = self.data, 0
         found = None
         while position + 9 <= len(whole):
             length = int.from_bytes(whole[position : position + 3], "big")

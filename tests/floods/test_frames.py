@@ -30,8 +30,10 @@ def once_then(first: bytes, frames: Callable[[int], bytes]) -> Frames:
 def bomb() -> Frames:
     """A table entry of 4 kB, referenced a thousand times: 4 MB of header list in one kilobyte."""
     value = b"x" * 4000
-    entry = b"\x40\x01a\x7f" + (len(value) - 127 & 0x7F | 0x80).to_bytes(1, "big") + bytes(
-        ((len(value) - 127) >> 7,)
+    entry = (
+        b"\x40\x01a\x7f"
+        + (len(value) - 127 & 0x7F | 0x80).to_bytes(1, "big")
+        + bytes(((len(value) - 127) >> 7,))
     )
     for stream_id in ids():
         yield FRAMES.block(stream_id, encode_static(request(PUT)) + entry + value + b"\xbe" * 1000)
@@ -39,10 +41,11 @@ def bomb() -> Frames:
 
 def small_bombs() -> Frames:
     """Header lists over the limit, but not so far that the connection has to go at once."""
-    field = (b"a", b"x" * 1000)
+    block = encode_static([*request(PUT), (b"a", bytes(70_000).replace(b"\0", b"x"))])
+    parts = [block[start : start + 16_000] for start in range(0, len(block), 16_000)]
     for stream_id in ids():
-        yield FRAMES.block(stream_id, encode_static([*request(PUT), field])[:0], done=False) + b"".join(
-            FRAMES.continuation(stream_id, encode_static([field] * 14), done=part == 4) for part in range(5)
+        yield FRAMES.block(stream_id, parts[0], done=False) + b"".join(
+            FRAMES.continuation(stream_id, part, done=part is parts[-1]) for part in parts[1:]
         )
 
 
@@ -69,7 +72,9 @@ ATTACKS: dict[str, tuple[Callable[[], Frames], tuple[int, str]]] = {
         RESETS,
     ),
     "CONTINUATION without end": (
-        lambda: once_then(FRAMES.block(1, b"", done=False), lambda _: FRAMES.continuation(1, b"", done=False)),
+        lambda: once_then(
+            FRAMES.block(1, b"", done=False), lambda _: FRAMES.continuation(1, b"", done=False)
+        ),
         (CALM, "header block too large"),
     ),
     "a header block without end": (
