@@ -6,8 +6,6 @@ import attrs
 
 GRPC_OVERHEAD_BYTES = 512 * 1024  # what etcd allows a message beyond max-request-bytes
 UNLIMITED_STREAMS = 2**32 - 1  # max-concurrent-streams by default: no limit
-STREAMS_WITHOUT_LIMIT = 16_384
-"""What no limit comes to: some bound there must be, and a client that is told of it waits its turn."""
 
 
 @attrs.frozen
@@ -54,10 +52,10 @@ class Limits:
     """How long a connection that ends in an error is kept, so that the peer reads why."""
 
     @property
-    def streams(self) -> int:
-        """Open streams a connection may have."""
+    def streams(self) -> int | None:
+        """Open streams a connection may have; ``None`` for what ``buffered_bytes`` has room for."""
         streams = self.max_concurrent_streams
-        return streams if streams < UNLIMITED_STREAMS else STREAMS_WITHOUT_LIMIT
+        return streams if streams < UNLIMITED_STREAMS else None
 
     @property
     def max_receive_bytes(self) -> int:

@@ -6,7 +6,6 @@ the first is ended for the right reason and the second notices nothing.
 
 from __future__ import annotations
 
-import random
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import trio
@@ -132,11 +134,13 @@ async def test_a_client_that_answers_its_pings_stays(arena: MakeArena) -> None:
 
 
 async def answer_pings(client: Attacker) -> None:
-    answered = 0
-    while True:
-        await client.read_until(lambda data: data.count(b"rusd-kal") > answered)
-        answered += 1
+    for count in itertools.count(1):
+        await client.read_until(partial(has_pings, count))
         await client.send(FRAMES.ping(b"rusd-kal", ack=True))
+
+
+def has_pings(count: int, data: bytes) -> bool:
+    return data.count(b"rusd-kal") >= count
 
 
 # -- messages -------------------------------------------------------------------------------------------
