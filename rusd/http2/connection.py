@@ -24,7 +24,7 @@ from rusd.http2.control import ControlFrames
 from rusd.http2.errors import ConnectionViolationError, ErrorCode, MalformedMessageError
 from rusd.http2.events import DEFAULT_LIMITS, Events, Headers, Limits, Role
 from rusd.http2.fields import check_request, check_response, check_trailers
-from rusd.http2.floods import no_time
+from rusd.http2.floods import OVERSIZED_WEIGHT, no_time
 from rusd.http2.sending import DEFAULT_LOW_WATER_MARK
 from rusd.http2.settings import DEFAULT_SETTINGS, Settings, encode_settings
 from rusd.http2.streams import NEXT, Input, State, Stream
@@ -266,6 +266,8 @@ class Connection(ControlFrames):
             self._refuse(stream_id, ErrorCode.REFUSED_STREAM, blame=not self._settings_unacknowledged)
             return
         decoder = self._decoder
+        if decoder.oversized:
+            self._floods.count_spoilt(OVERSIZED_WEIGHT - 1)
         if decoder.unsound or decoder.oversized:
             self._refuse(
                 stream_id, ErrorCode.FRAME_SIZE_ERROR if decoder.oversized else ErrorCode.PROTOCOL_ERROR

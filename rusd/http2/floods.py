@@ -22,6 +22,10 @@ SENT_PER_IDLE_FRAME: Final = 16
 """Octets of content that pay for one idle frame of the one who reads them; see ``Sending.sent``."""
 
 
+OVERSIZED_WEIGHT: Final = 10
+"""A header list over the limit is as much work as so many streams that are reset."""
+
+
 class Floods:
     """The counts of one connection.  Its methods raise :class:`ConnectionViolationError`."""
 
@@ -50,9 +54,9 @@ class Floods:
         elif self.idle > self._limits.idle_frames + (sent - self._sent_before) // SENT_PER_IDLE_FRAME:
             raise ConnectionViolationError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that bring nothing")
 
-    def count_spoilt(self) -> None:
+    def count_spoilt(self, weight: int = 1) -> None:
         """A stream came to nothing through the peer's doing (rapid reset and its kin)."""
-        self.spoilt += 1
+        self.spoilt += weight
         if self.spoilt <= self._limits.spoilt_streams:
             return
         now = self._now()

@@ -71,7 +71,7 @@ def failures(binary: Path, port: int, report: Path) -> tuple[int, int, set[tuple
     command = [binary, "-h", "127.0.0.1", "-p", str(port), "--strict", "-o", "2", "-j", str(report)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
     assert report.exists(), done.stdout + done.stderr
-    cases = list(ElementTree.parse(report).iter("testcase"))  # noqa: S314 - h2spec's own
+    cases = list(ElementTree.parse(report).iter("testcase"))
     failed = {
         (case.get("package", ""), case.get("classname", ""))
         for case in cases
