@@ -15,6 +15,7 @@ import gc
 import json
 import linecache
 import os
+import resource
 import signal
 import socket
 import sys
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for notice in parsed.notices:
         notice.write(log)
     _tune_garbage_collector()
+    _raise_descriptor_limit()
     _remove_stale_ready_file(config.ready_file)
     # Until the server is up a signal ends the process at once: it is safe to be killed at any instant.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -177,6 +179,13 @@ def _tune_garbage_collector() -> None:
     The store and the engine make no cycles; the young generations catch those of tracebacks.
     """
     gc.set_threshold(10_000, 50, 1_000_000)
+
+
+def _raise_descriptor_limit() -> None:
+    """Each client takes a descriptor; have as many as the administrator allows, as Go programs do."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _find(error: BaseException, kind: type[BaseException]) -> BaseException | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from rusd.config import Config, with_ports
-from rusd.environment import Environment, Listener
+from rusd.environment import Environment, Listener, descriptor_limit
 
 if TYPE_CHECKING:
     from rusd.config import Url
@@ -37,8 +37,26 @@ class Listeners:
             listener.close()
 
 
+RESERVED_DESCRIPTORS = 150
+"""Files and sockets that are not clients'; etcd's figure."""
+
+
+def connection_limit() -> int | None:
+    """How many connections a client listener may have; raises :class:`StartError` if that is none."""
+    limit = descriptor_limit()
+    if limit is None:
+        return None
+    if limit <= RESERVED_DESCRIPTORS:
+        raise StartError(
+            f"file descriptor limit of etcd process is too low; please set higher ({limit}, at least "
+            f"{RESERVED_DESCRIPTORS} are needed)"
+        )
+    return limit - RESERVED_DESCRIPTORS
+
+
 async def bind(config: Config, environment: Environment, log: Logger) -> Listeners:
     """Bind all addresses first: a port that is taken must leave no trace on disk."""
+    connection_limit()
     bound: dict[str, list[Listener]] = {"peer": [], "client": []}
     try:
         for kind, urls in (("peer", config.listen_peer_urls), ("client", config.listen_client_urls)):

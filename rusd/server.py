@@ -26,9 +26,9 @@ from rusd.background import Compactor, LeaseKeeper
 from rusd.config import Config, UsageError, validate
 from rusd.environment import Clock, Environment, MemoryDisk, join_address, real_environment
 from rusd.gateway import Health, PeerRoutes, Routes
-from rusd.grpc import Registry
+from rusd.grpc import Budget, Registry
 from rusd.lease import Lessor, minimum_ttl
-from rusd.listeners import Listeners, StartError, bind
+from rusd.listeners import Listeners, StartError, bind, connection_limit
 from rusd.logs import Logger, make_logger
 from rusd.longwork import LongWork
 from rusd.member import OpenMember, open_member
@@ -351,9 +351,15 @@ class _Parts:
         routes = Routes(Health(self.replica, self._machine), lambda: self._machine.cluster_version)
         peer_routes = PeerRoutes(self._machine, self._member.cluster_id)
         limits = NetLimits(
-            max_request_bytes=config.max_request_bytes, max_concurrent_streams=config.max_concurrent_streams
+            max_request_bytes=config.max_request_bytes,
+            max_concurrent_streams=config.max_concurrent_streams,
+            max_connections=connection_limit(),
+            keepalive_min_time=config.grpc_keepalive_min_time,
+            keepalive_interval=config.grpc_keepalive_interval,
+            keepalive_timeout=config.grpc_keepalive_timeout,
         )
         environment, flusher = self._environment, self._flusher
+        budget = Budget(limits.buffered_bytes)
         for listener in listeners.peer:
             server = NetServer(None, peer_routes, environment, log, limits, flusher)
             self._servers.append(server)
@@ -368,7 +374,17 @@ class _Parts:
             listen_client_urls=self.handle.client_urls,
         )
         for listener in listeners.client:
-            server = NetServer(registry, routes, environment, log, limits, flusher, self.replica)
+            server = NetServer(
+                registry,
+                routes,
+                environment,
+                log,
+                limits,
+                flusher,
+                around=self.replica,
+                budget=budget,
+                has_leader=lambda: self.replica.leader_id != 0,
+            )
             self._servers.append(server)
             log.info("ready to serve client requests")
             await nursery.start(server.serve, listener)

@@ -28,6 +28,7 @@ from rusd.environment.network import (
     SocketListener,
     SocketTransport,
     Transport,
+    descriptor_limit,
     join_address,
 )
 
@@ -49,6 +50,7 @@ __all__ = [
     "SocketTransport",
     "StderrSink",
     "Transport",
+    "descriptor_limit",
     "join_address",
     "real_environment",
 ]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 from typing import Protocol
 
 import trio
+
+_KEEPALIVE_SECONDS = 30  # as etcd's listeners have it
 
 
 class Channel(Protocol):
@@ -127,6 +130,7 @@ class SocketListener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 await trio.lowlevel.wait_readable(self._socket)
             else:
+                _keep_alive(sock)
                 return SocketChannel(sock)
 
     def close(self) -> None:
@@ -167,6 +171,21 @@ class SocketTransport:
         # Trio's wrapper has done its work (happy eyeballs); we keep the bare socket.
         fd = stream.socket.detach()
         return SocketChannel(socket.socket(fileno=fd))
+
+
+def descriptor_limit() -> int | None:
+    """How many files and sockets this process may have open; ``None`` for any number."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Have the system find out that the other machine is gone, when it goes without a word."""
+    with contextlib.suppress(OSError):  # not a TCP socket
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):  # macOS has no name for the first
+            if hasattr(socket, option):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), _KEEPALIVE_SECONDS)
 
 
 def join_address(host: str, port: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rusd.grpc.framing import is_compressed
 from rusd.grpc.metadata import Header, decode_binary, to_headers
 from rusd.grpc.quote import quote
 from rusd.grpc.status import Code, StatusError, encode_message
@@ -31,7 +32,6 @@ PLAIN = frozenset(
         b"grpc-accept-encoding",
         b"grpc-encoding",
         b"grpc-timeout",
-        b"hasleader",
         b"te",
         b"token",
         b"user-agent",
@@ -70,6 +70,16 @@ def refusal(headers: Sequence[Header]) -> tuple[bytes, StatusError] | None:
     return None
 
 
+def wants_leader(headers: Sequence[Header]) -> bool:
+    """Whether the call is to fail where no leader is known: etcd's ``hasleader`` metadata."""
+    return next((value for name, value in headers if name == b"hasleader"), b"") == b"true"
+
+
+def no_leader() -> StatusError:
+    """What such a call fails with."""
+    return StatusError(Code.UNAVAILABLE, "etcdserver: no leader")
+
+
 def is_grpc(content_type: bytes) -> bool:
     """Whether it is ``application/grpc``, alone or with a subtype after ``+`` or ``;``."""
     return content_type == GRPC or content_type.startswith((GRPC + b"+", GRPC + b";"))
@@ -81,9 +91,12 @@ def reply_type(content_type: bytes) -> bytes:
     return GRPC + b"+" + subtype if subtype else GRPC
 
 
-def response_block(content_type: bytes) -> bytes:
-    """The encoded headers of a good answer to a request of ``content_type``."""
-    return encode_static([(b":status", b"200"), (b"content-type", reply_type(content_type))])
+def response_block(content_type: bytes, encoding: bytes = b"") -> bytes:
+    """The encoded headers of a good answer to a request of ``content_type`` and ``grpc-encoding``."""
+    headers = [(b":status", b"200"), (b"content-type", reply_type(content_type))]
+    if is_compressed(encoding):
+        headers.append((b"grpc-encoding", encoding))
+    return encode_static(headers)
 
 
 OK_TRAILERS_BLOCK = encode_static([(b"grpc-status", b"0"), (b"grpc-message", b"")])

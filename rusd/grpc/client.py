@@ -199,7 +199,9 @@ class ClientConnection:
         connection_window: int,
         output_limit: int | None = None,
     ) -> None:
-        self.http2 = Connection(Role.CLIENT, self, settings, connection_window, output_limit=output_limit)
+        self.http2 = Connection(
+            Role.CLIENT, self, settings, connection_window, output_limit=output_limit, now=host.monotonic
+        )
         self.deadlines = deadlines
         self._host = host
         self._authority = authority.encode()
@@ -302,6 +304,9 @@ class ClientConnection:
         call = self._calls.get(stream_id)
         if call is not None and call.on_progress is not None:
             call.on_progress()
+
+    def on_ping(self) -> None:
+        """A server may ping as often as it likes."""
 
     def on_ping_ack(self, payload: bytes) -> None:
         """Nobody here pings."""

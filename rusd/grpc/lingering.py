@@ -72,27 +72,11 @@ class Lingering:
         assert len(self._streams) <= MAX_STREAMS, "too many lingering streams"
 
 
-class Unread:
-    """How much of the answers given waits for the client's windows."""
+def too_much_unread(http2: Connection) -> bool:
+    """Whether the answers given to a client wait for its windows beyond all bounds.
 
-    __slots__ = ("_bytes", "_http2", "_streams")
-
-    def __init__(self, http2: Connection) -> None:
-        self._http2 = http2
-        self._streams: dict[int, int] = {}  # → bytes queued, when last looked at
-        self._bytes = 0
-
-    def add(self, stream_id: int, queued: int) -> bool:
-        """``stream_id`` has ``queued`` bytes waiting; whether that is still within bounds.
-
-        What has been read since is found out only when the sum reaches the bound, so
-        this costs next to nothing.
-        """
-        self._streams[stream_id] = queued
-        self._bytes += queued
-        if self._bytes <= MAX_UNREAD_BYTES:
-            return True
-        look = self._http2.queued
-        self._streams = {stream: left for stream in self._streams if (left := look(stream))}
-        self._bytes = sum(self._streams.values())
-        return self._bytes <= MAX_UNREAD_BYTES // 2
+    The largest one is not counted: a client may take its time with one answer of any size.
+    """
+    return http2.queued_bytes > MAX_UNREAD_BYTES and (
+        http2.queued_bytes - http2.largest_queue() > MAX_UNREAD_BYTES
+    )

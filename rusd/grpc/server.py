@@ -20,16 +20,21 @@ from rusd.grpc.admission import (
     GRPC,
     OK_TRAILERS_BLOCK,
     PLAIN,
+    no_leader,
     refusal,
     reply_type,
     response_block,
     status_trailers,
+    wants_leader,
 )
 from rusd.grpc.call import LongAnswer, Pending
 from rusd.grpc.deadlines import Deadlines
-from rusd.grpc.framing import PREFIX_SIZE, supported_encoding, unsupported_encoding
-from rusd.grpc.lingering import Lingering, Unread
+from rusd.grpc.draining import Draining
+from rusd.grpc.framing import PREFIX_SIZE, frame, is_compressed, supported_encoding, unsupported_encoding
+from rusd.grpc.holdings import Holdings
+from rusd.grpc.lingering import Lingering, too_much_unread
 from rusd.grpc.metadata import Header, decode_timeout
+from rusd.grpc.pings import TOO_MANY_PINGS, PingPolicy
 from rusd.grpc.registry import Kind, Registry
 from rusd.grpc.server_call import NOT_PROTOBUF, ServerCall, StreamCall
 from rusd.grpc.status import Code, StatusError, deadline_exceeded
@@ -37,9 +42,6 @@ from rusd.http2 import Connection, ErrorCode, Role, Settings
 
 DEFAULT_MAX_RECEIVE_BYTES = 1572864 + 512 * 1024  # etcd's max-request-bytes and its allowance for gRPC
 DEFAULT_CONNECTION_WINDOW = 1024 * 1024
-
-_LAST_POSSIBLE_STREAM = 2**31 - 1
-_DRAIN_PING = b"rusd-bye"
 
 _PREFIX = Struct(">BI")
 
@@ -60,6 +62,12 @@ class Host(Protocol):
 
     def wrote(self) -> None:
         """There is something to send, outside the connection's turn."""
+
+    def grew(self) -> None:
+        """What :attr:`ServerConnection.held` weighs has grown by a good piece."""
+
+    def end(self, code: ErrorCode, reason: str) -> None:
+        """The client has gone too far: say so in a GOAWAY, call ``lost``, and close soon."""
 
     def crashed(self, call: ServerCall, error: Exception) -> None:
         """A handler raised what it should not have."""
@@ -83,22 +91,27 @@ class ServerConnection:
         settings: Settings = Settings(),  # noqa: B008 - frozen
         connection_window: int = DEFAULT_CONNECTION_WINDOW,
         output_limit: int | None = None,
+        ping_policy: PingPolicy | None = None,
+        has_leader: Callable[[], bool] = lambda: True,
     ) -> None:
         self.peer = peer
         self.max_receive_bytes = max_receive_bytes
         self.deadlines = deadlines
-        self.http2 = Connection(Role.SERVER, self, settings, connection_window, output_limit=output_limit)
+        self.http2 = Connection(
+            Role.SERVER, self, settings, connection_window, output_limit=output_limit, now=host.monotonic
+        )
         self._registry = registry
         self._host = host
         self._calls: dict[int, ServerCall] = {}
         self._lingering = Lingering(self.http2)
-        self._unread = Unread(self.http2)
         self._in_parts: dict[int, Callable[[], None]] = {}  # → whom to tell of room, or of the end
         self._unarmed: list[ServerCall] = []  # calls of this turn whose deadline is not in the heap
         self._in_turn = False
         self._last_stream_id = 0
-        self._draining = False
-        self._refusing = False
+        self._goodbye = Draining(self.http2, self._lingering, deadlines, host.wrote)
+        self._pings = ping_policy
+        self._has_leader = has_leader
+        self.held = Holdings(self.http2, self._calls, host.grew)
         self._blocks = {GRPC: response_block(GRPC)}
 
     # -- turns ------------------------------------------------------------------------
@@ -110,6 +123,8 @@ class ServerConnection:
     def end_turn(self) -> None:
         """The turn is over: calls still open get their deadlines watched."""
         self._in_turn = False
+        if len(self._calls) > self.held.crowd:
+            self.held.note()
         if not self._unarmed:
             return
         for call in self._unarmed:
@@ -143,6 +158,9 @@ class ServerConnection:
             if refused is not None:
                 self._abort(stream_id, *refused, end_stream)
                 return
+            if wants_leader(headers) and not self._has_leader():
+                self._abort(stream_id, b"200", no_leader(), end_stream, content_type)
+                return
             block = self._block_for(content_type)
         deadline = None
         timeout = fields.get(b"grpc-timeout")
@@ -165,6 +183,8 @@ class ServerConnection:
         if encoding and not supported_encoding(encoding):
             self._abort(stream_id, b"200", unsupported_encoding(encoding), end_stream, content_type)
             return
+        if is_compressed(encoding):
+            block = response_block(content_type, encoding)
         kind = StreamCall if method.kind is Kind.STREAM else ServerCall
         call = kind(self, stream_id, method, headers, deadline=deadline, encoding=encoding, block=block)
         self._calls[stream_id] = call
@@ -234,13 +254,15 @@ class ServerConnection:
         if not call.open:
             return
         data = _PREFIX.pack(0, len(payload)) + payload  # first, in case it is no payload at all
+        if call.encoding:
+            data = frame(payload, call.encoding)
         stream_id = call.stream_id
         self._close(call)
         http2 = self.http2
-        queued = http2.send_message(stream_id, call.block, data, OK_TRAILERS_BLOCK)
-        if queued and not self._unread.add(stream_id, queued):
-            http2.goaway(ErrorCode.ENHANCE_YOUR_CALM, b"answers are not read")
-            self.lost()
+        if http2.send_message(stream_id, call.block, data, OK_TRAILERS_BLOCK):
+            self.held.note()
+            if too_much_unread(http2):
+                self._host.end(ErrorCode.ENHANCE_YOUR_CALM, "answers are not read")
         if not call.ended:
             self._lingering.add(stream_id)
         if not self._in_turn:
@@ -301,7 +323,7 @@ class ServerConnection:
         headers = status_trailers(error)
         if not begun:
             headers = [(b":status", b"200"), (b"content-type", reply_type(call.content_type)), *headers]
-        self.http2.send_headers(call.stream_id, headers, end_stream=True)
+        self._send_last(call.stream_id, headers)
         if not call.ended:
             self._lingering.add(call.stream_id)
             if error.code is Code.RESOURCE_EXHAUSTED:  # most likely a large request: stop it now
@@ -331,9 +353,16 @@ class ServerConnection:
     ) -> None:
         """Answer a stream that never became a call."""
         headers = [(b":status", status), (b"content-type", reply_type(content_type))]
-        self.http2.send_headers(stream_id, [*headers, *status_trailers(error)], end_stream=True)
+        self._send_last(stream_id, [*headers, *status_trailers(error)])
         if not ended:
             self._lingering.add(stream_id)
+
+    def _send_last(self, stream_id: int, headers: list[Header]) -> None:
+        """End a stream with ``headers``; with a reset, as grpc-go does, if the client won't take so many."""
+        if self.http2.would_take(headers):
+            self.http2.send_headers(stream_id, headers, end_stream=True)
+        else:
+            self.http2.reset_stream(stream_id, ErrorCode.INTERNAL_ERROR)
 
     def _block_for(self, content_type: bytes) -> bytes:
         block = self._blocks.get(content_type)
@@ -359,9 +388,13 @@ class ServerConnection:
         elif (on_room := self._in_parts.get(stream_id)) is not None:
             on_room()
 
+    def on_ping(self) -> None:
+        policy, http2 = self._pings, self.http2
+        if policy and policy.is_one_too_many(self._host.monotonic(), http2.open_streams, http2.sent):
+            self._host.end(ErrorCode.ENHANCE_YOUR_CALM, TOO_MANY_PINGS)
+
     def on_ping_ack(self, payload: bytes) -> None:
-        if payload == _DRAIN_PING and self._draining:
-            self._refuse_new()
+        self._goodbye.on_ping_ack(payload)
 
     def on_goaway(self, last_stream_id: int, error_code: int, debug: bytes) -> None:
         """A client that says goodbye finishes its calls and closes: nothing to do."""
@@ -375,36 +408,20 @@ class ServerConnection:
         """The connection is gone, or soon will be: nobody waits for any answer."""
         calls = list(self._calls.values())
         self._lingering.clear()
+        self._goodbye.stop()
         for call in calls:
             if call.open:
                 self._close(call)
                 call.drop()
 
     def drain(self) -> None:
-        """Ask the client to open no more streams (RFC 9113 section 6.8).
-
-        In two steps, since requests may be on their way: a warning, and once its
-        ping has come back, the real last stream.
-        """
-        if self._draining:
-            return
-        self._draining = True
-        self.http2.goaway(ErrorCode.NO_ERROR, last_stream_id=_LAST_POSSIBLE_STREAM)
-        self.http2.ping(_DRAIN_PING)
-        self.wrote()
-
-    def _refuse_new(self) -> None:
-        if self._refusing:
-            return
-        self._refusing = True
-        self.http2.goaway(ErrorCode.NO_ERROR, last_stream_id=self._last_stream_id)
-        self._lingering.stop_all()
-        self.wrote()
+        """Ask the client to open no more streams."""
+        self._goodbye.start(self._host.monotonic())
 
     @property
     def drained(self) -> bool:
         """Whether the client knows that it is over, and has all its answers."""
-        return self._refusing and not self._calls and self.http2.open_streams == 0
+        return self._goodbye.refusing and not self._calls and self.http2.open_streams == 0
 
     @property
     def open_calls(self) -> int:

@@ -104,14 +104,19 @@ class ServerCall(Call):
         reader = self.partial
         if reader is None:
             reader = self.partial = MessageReader(connection.max_receive_bytes, self.encoding)
+        size = reader.size + len(data)
         reader.feed(data)
+        connection.held.partial(len(data))
         try:
             payload = reader.next_message()
         except StatusError as error:
+            self.partial = None
+            connection.held.partial(-size)
             connection.fail(self, error)
             return
         if payload is not None:
             self.partial = None
+            connection.held.partial(-size)
             connection.dispatch(self, payload)
         elif end_stream:
             # grpc-go passes Go's bare errors on here, and so the code is Unknown.
@@ -130,10 +135,10 @@ class ServerCall(Call):
         try:
             if pending.error is not None:
                 self.connection.fail(self, pending.error)
-            elif type(pending.payload) is bytes:
-                self.connection.answer(self, pending.payload)
             elif isinstance(pending.payload, LongAnswer):
                 self.connection.start_long(self, pending.payload)
+            elif pending.payload is not None:
+                self.connection.answer(self, pending.payload)
         except Exception as error:
             self.connection.crash(self, error)
 
@@ -150,6 +155,9 @@ class ServerCall(Call):
         if self.pending is not None:
             self.pending.on_settled = None
             self.pending = None
+        if self.partial is not None:
+            self.connection.held.partial(-self.partial.size)
+            self.partial = None
 
     def drop(self) -> None:
         """Nobody wants the answer any more: tell the handler."""
@@ -163,6 +171,7 @@ class StreamCall(ServerCall):
 
     __slots__ = (
         "_first",
+        "_held",
         "_on_writable",
         "_taken",
         "headers_sent",
@@ -190,6 +199,7 @@ class StreamCall(ServerCall):
         self._on_writable: list[Callable[[], None]] = []
         self._first: Message | None = None
         self._taken = False
+        self._held = 0  # bytes of the reader that the connection knows of
 
     # -- requests -----------------------------------------------------------------
 
@@ -197,6 +207,7 @@ class StreamCall(ServerCall):
         if end_stream:
             self.ended = True
         self.reader.feed(data)
+        self._weigh()
         self._acknowledge()
         if self.on_request is not None:
             self.on_request()
@@ -244,6 +255,7 @@ class StreamCall(ServerCall):
         payload = self.reader.next_message()
         if payload is None:
             return None
+        self._weigh()
         self._acknowledge()
         try:
             return self.method.decode(payload)
@@ -255,6 +267,11 @@ class StreamCall(ServerCall):
     def _refuse_rest(self) -> None:
         if self.reader.inside_message:
             raise StatusError(Code.INTERNAL, "unexpected EOF")
+
+    def _weigh(self) -> None:
+        size = self.reader.size
+        self.connection.held.partial(size - self._held)
+        self._held = size
 
     def _acknowledge(self) -> None:
         credit = self.reader.take_credit()
@@ -272,7 +289,8 @@ class StreamCall(ServerCall):
         if not self.headers_sent:
             self.headers_sent = True
             connection.http2.send_encoded_headers(self.stream_id, self.block)
-        connection.http2.send_data(self.stream_id, frame(payload))
+        connection.http2.send_data(self.stream_id, frame(payload, self.encoding))
+        connection.held.queued()
         connection.wrote()
 
     @property
@@ -296,6 +314,7 @@ class StreamCall(ServerCall):
     def release(self) -> None:
         super().release()
         self.reader.clear()
+        self._weigh()
         self._acknowledge()
         self._first = None
         self.unblock()

@@ -8,6 +8,7 @@ streams        the states of a stream as a table
 windows        flow-control arithmetic
 settings       SETTINGS values
 hpack          header compression (RFC 7541)
+floods         how much work for nothing a peer may make
 fields         which header fields make a valid message
 frames         the frame layer's constants and builders
 events         Role, Events, Limits: what a connection is given

@@ -24,9 +24,10 @@ from rusd.http2.control import ControlFrames
 from rusd.http2.errors import ConnectionViolationError, ErrorCode, MalformedMessageError
 from rusd.http2.events import DEFAULT_LIMITS, Events, Headers, Limits, Role
 from rusd.http2.fields import check_request, check_response, check_trailers
+from rusd.http2.floods import OVERSIZED_WEIGHT, no_time
 from rusd.http2.sending import DEFAULT_LOW_WATER_MARK
 from rusd.http2.settings import DEFAULT_SETTINGS, Settings, encode_settings
-from rusd.http2.streams import NEXT, Ending, Input, State, Stream
+from rusd.http2.streams import NEXT, Input, State, Stream
 from rusd.http2.windows import DEFAULT_WINDOW
 
 # Module-level names for what is looked up on each frame.
@@ -47,7 +48,8 @@ class Connection(ControlFrames):
 
     ``connection_window`` (bytes, at least 65,535) is what all streams together may have unconsumed.
     ``low_water_mark`` (bytes) is for ``on_window``.  ``output_limit``, if given, bounds the DATA bytes of
-    one ``data_to_send``; the rest stays queued in its stream until the next call.
+    one ``data_to_send``; the rest stays queued in its stream until the next call.  ``now`` (seconds) is
+    asked only when one of ``limits`` is reached that hold for a time; see :mod:`rusd.http2.floods`.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Connection(ControlFrames):
         low_water_mark: int = DEFAULT_LOW_WATER_MARK,
         output_limit: int | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        now: Callable[[], float] = no_time,
     ) -> None:
         if connection_window < DEFAULT_WINDOW:
             raise ValueError("the connection's window can't be less than 65,535 bytes (RFC 9113 §6.9.2)")
@@ -70,6 +73,7 @@ class Connection(ControlFrames):
             limits=limits,
             low_water_mark=low_water_mark,
             output_limit=output_limit,
+            now=now,
         )
         self._connection_window = connection_window
         self._chunks: list[bytes] = []  # received, not parsed
@@ -81,6 +85,7 @@ class Connection(ControlFrames):
         self._block_end_stream = 0
         self._block_parts: list[bytes] = []
         self._block_size = 0
+        self._progress = 1  # turns in which something was parsed, for `unfinished`
 
     def initiate(self) -> None:
         """Queue what a connection begins with (§3.4).  Call once, first."""
@@ -92,6 +97,21 @@ class Connection(ControlFrames):
         if self._connection_window > DEFAULT_WINDOW:
             self._out.append(frames.window_update(0, self._connection_window - DEFAULT_WINDOW))
         self._flow.resize_receive_window(self._connection_window)
+
+    @property
+    def opened(self) -> bool:
+        """Whether the peer's first SETTINGS frame has arrived."""
+        return not self._settings_expected
+
+    @property
+    def unfinished(self) -> int:
+        """A number for the frame or header block of which only a part has arrived; 0 if there is none.
+
+        It stays the same until that one is complete, so that the owner can see how long that takes.
+        """
+        if self._block_stream:
+            return -self._block_stream
+        return self._progress if self._available else 0
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the peer; :meth:`advance` parses them."""
@@ -133,6 +153,8 @@ class Connection(ControlFrames):
                     handlers[kind](self, flags, stream_id, buffer[start:stop])
                     if self.closed:
                         break
+                else:  # unknown types are ignored (§4.1)
+                    self._floods.count_idle(self.sent)
         except ConnectionViolationError as violation:
             self._fail(violation)
         finally:
@@ -144,6 +166,8 @@ class Connection(ControlFrames):
         if self.closed:
             return
         left = len(buffer) - position
+        if position:
+            self._progress += 1
         self._available = left
         self._chunks = [buffer[position:]] if left else []
         if self._preface_expected:
@@ -234,6 +258,7 @@ class Connection(ControlFrames):
         self._last_peer_stream_id = stream_id
         if stream_id > self._highest_accepted:  # it crossed our GOAWAY; the client tries elsewhere
             self._recent.reset_here.append(stream_id)
+            self._floods.count_idle(self.sent)
             return
         limit = self._settings.max_concurrent_streams
         if limit is not None and len(self._streams) >= limit:
@@ -241,6 +266,8 @@ class Connection(ControlFrames):
             self._refuse(stream_id, ErrorCode.REFUSED_STREAM, blame=not self._settings_unacknowledged)
             return
         decoder = self._decoder
+        if decoder.oversized:
+            self._floods.count_spoilt(OVERSIZED_WEIGHT - 1)
         if decoder.unsound or decoder.oversized:
             self._refuse(
                 stream_id, ErrorCode.FRAME_SIZE_ERROR if decoder.oversized else ErrorCode.PROTOCOL_ERROR
@@ -263,13 +290,6 @@ class Connection(ControlFrames):
         stream.announced_length = announced
         self._streams[stream_id] = stream
         self._events.on_headers(stream_id, headers, end == 1)
-
-    def _refuse(self, stream_id: int, code: ErrorCode, *, blame: bool = True) -> None:
-        """Reset a stream that the caller never heard of."""
-        self._recent.reset_here.append(stream_id)
-        self._out.append(frames.rst_stream(stream_id, code))
-        if blame:
-            self._spoil()
 
     def _on_more_headers(self, stream: Stream, headers: Headers, end: int) -> None:
         """Trailers, or the response to our request."""
@@ -309,19 +329,6 @@ class Connection(ControlFrames):
         elif end:
             raise MalformedMessageError("an informational response can't be the last")
 
-    def _on_late_headers(self, stream_id: int) -> None:
-        """HEADERS for a stream that is closed, or that the peer may not open (§5.1, §5.1.1)."""
-        if self._is_idle(stream_id):
-            raise ConnectionViolationError(ErrorCode.PROTOCOL_ERROR, "HEADERS on a stream that can't be")
-        ending = self._recent.ending(stream_id)
-        if ending is Ending.RESET_HERE:
-            return
-        if ending is Ending.FINISHED:
-            raise ConnectionViolationError(ErrorCode.STREAM_CLOSED, "HEADERS on a finished stream")
-        if ending is Ending.FORGOTTEN and not self._client:
-            raise ConnectionViolationError(ErrorCode.PROTOCOL_ERROR, "stream ids must increase")
-        self._refuse(stream_id, ErrorCode.STREAM_CLOSED)
-
     # -- content -------------------------------------------------------------------
 
     def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -353,23 +360,12 @@ class Connection(ControlFrames):
                 return
         if size != length:
             self.acknowledge(stream_id, size - length)
+        if not length and not end:
+            self._floods.count_idle(self.sent)
         stream.state = after
         if after is _CLOSED:
             self._finish(stream)
         self._events.on_data(stream_id, payload, end == 1)
-
-    def _on_late_data(self, stream_id: int, size: int) -> None:
-        """DATA for a stream that is closed, or was never opened (§5.1)."""
-        if self._is_idle(stream_id):
-            raise ConnectionViolationError(ErrorCode.PROTOCOL_ERROR, "DATA on an idle stream")
-        if size:
-            self._give_back(size)
-        ending = self._recent.ending(stream_id)
-        if ending is Ending.RESET_HERE:
-            return
-        if ending is Ending.FINISHED:
-            raise ConnectionViolationError(ErrorCode.STREAM_CLOSED, "DATA on a finished stream")
-        self._refuse(stream_id, ErrorCode.STREAM_CLOSED)
 
 
 def _refuse_large_frame() -> NoReturn:

@@ -1,4 +1,5 @@
-"""Frames that carry no message: SETTINGS, PING, GOAWAY, WINDOW_UPDATE, RST_STREAM, PRIORITY.
+"""Frames that carry no message: SETTINGS, PING, GOAWAY, WINDOW_UPDATE, RST_STREAM, PRIORITY; and messages
+that come too late, for streams that are closed.
 
 One method a frame type, called with the frame's flags, stream id and whole payload.
 What a bad frame leads to is RFC 9113 §6.3 to §6.9.
@@ -6,13 +7,15 @@ What a bad frame leads to is RFC 9113 §6.3 to §6.9.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rusd.http2 import frames
 from rusd.http2.errors import ConnectionViolationError, ErrorCode
-from rusd.http2.events import Events, Limits, Role
-from rusd.http2.hpack import Decoder
+from rusd.http2.events import Events, Headers, Limits, Role
+from rusd.http2.hpack import FIELD_OVERHEAD, Decoder
 from rusd.http2.sending import Sending
 from rusd.http2.settings import Settings, apply_settings
-from rusd.http2.streams import Input, Stream
+from rusd.http2.streams import Ending, Input, Stream
 from rusd.http2.windows import MAX_WINDOW
 
 _NO_LIST_LIMIT = 1 << 24
@@ -31,6 +34,7 @@ class ControlFrames(Sending):
         limits: Limits,
         low_water_mark: int,
         output_limit: int | None,
+        now: Callable[[], float],
     ) -> None:
         super().__init__(
             role,
@@ -39,12 +43,11 @@ class ControlFrames(Sending):
             limits=limits,
             low_water_mark=low_water_mark,
             output_limit=output_limit,
+            now=now,
         )
         list_limit = settings.max_header_list_size
         self._decoder = Decoder(_NO_LIST_LIMIT if list_limit is None else list_limit)
         self._settings_unacknowledged = 0
-        self.pings_received = 0
-        """Pings of the peer so far; for whoever judges how often one may ping."""
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
@@ -52,6 +55,7 @@ class ControlFrames(Sending):
         if flags & frames.FLAG_ACK:
             self._on_settings_ack(payload)
             return
+        self._floods.count_idle(self.sent)
         before = self.peer_settings
         after = apply_settings(before, payload, from_server=self._client)
         self.peer_settings = after
@@ -68,6 +72,7 @@ class ControlFrames(Sending):
         if payload:
             raise _frame_size_error("SETTINGS acknowledgement with a payload")
         if not self._settings_unacknowledged:
+            self._floods.count_idle(self.sent)
             return
         self._settings_unacknowledged -= 1
         self._decoder.set_limit(self._settings.header_table_size)
@@ -90,11 +95,12 @@ class ControlFrames(Sending):
             raise _protocol_error("PING on a stream")
         if len(payload) != 8:
             raise _frame_size_error("PING without eight octets")
+        self._floods.count_idle(self.sent)
         if flags & frames.FLAG_ACK:
             self._events.on_ping_ack(payload)
             return
-        self.pings_received += 1
         self._answer(frames.frame(frames.PING, frames.FLAG_ACK, 0, payload))
+        self._events.on_ping()
 
     def _answer(self, answer: bytes) -> None:
         """Queue an answer that the peer can ask for without end."""
@@ -108,6 +114,7 @@ class ControlFrames(Sending):
             raise _protocol_error("GOAWAY on a stream")
         if len(payload) < 8:
             raise _frame_size_error("GOAWAY shorter than eight octets")
+        self._floods.count_idle(self.sent)
         last = frames.U32.unpack_from(payload)[0] & frames.STREAM_ID_MASK
         code = frames.U32.unpack_from(payload, 4)[0]
         self._peer_going_away = True
@@ -125,11 +132,13 @@ class ControlFrames(Sending):
         if len(payload) != 4:
             raise _frame_size_error("WINDOW_UPDATE without four octets")
         increment = frames.U32.unpack(payload)[0] & MAX_WINDOW
+        self._floods.count_idle(self.sent)
         if not stream_id:
             if not increment:
                 raise _protocol_error("WINDOW_UPDATE of 0")
             if not self._flow.widen_send_window(increment):
                 raise ConnectionViolationError(ErrorCode.FLOW_CONTROL_ERROR, "send window beyond 2**31 - 1")
+            self._send_window_given += increment
             self._wake([])
             return
         stream = self._streams.get(stream_id)
@@ -157,17 +166,19 @@ class ControlFrames(Sending):
         stream = self._streams.get(stream_id)
         if stream is None:
             self._refuse_idle(stream_id, "RST_STREAM")
+            self._floods.count_idle(self.sent)
             return
         self._forget(stream, Input.RECEIVE_RESET)
         self._recent.reset_there.append(stream_id)
         self._events.on_reset(stream_id, frames.U32.unpack(payload)[0])
         if not stream.answered:
-            self._spoil()
+            self._floods.count_spoilt()
 
     def _on_priority(self, _flags: int, stream_id: int, payload: bytes) -> None:
         """Deprecated; only its form is looked at (§6.3)."""
         if not stream_id:
             raise _protocol_error("PRIORITY without a stream")
+        self._floods.count_idle(self.sent)
         if len(payload) == 5:
             return
         stream = self._streams.get(stream_id)
@@ -182,7 +193,42 @@ class ControlFrames(Sending):
         """The peer broke a rule that ends one stream (§5.4.2)."""
         self.reset_stream(stream.id, code)
         self._events.on_reset(stream.id, code)
-        self._spoil()
+        self._floods.count_spoilt()
+
+    def _on_late_headers(self, stream_id: int) -> None:
+        """HEADERS for a stream that is closed, or that the peer may not open (§5.1, §5.1.1)."""
+        if self._is_idle(stream_id):
+            raise ConnectionViolationError(ErrorCode.PROTOCOL_ERROR, "HEADERS on a stream that can't be")
+        ending = self._recent.ending(stream_id)
+        if ending is Ending.RESET_HERE:
+            self._floods.count_idle(self.sent)
+            return
+        if ending is Ending.FINISHED:
+            raise ConnectionViolationError(ErrorCode.STREAM_CLOSED, "HEADERS on a finished stream")
+        if ending is Ending.FORGOTTEN and not self._client:
+            raise ConnectionViolationError(ErrorCode.PROTOCOL_ERROR, "stream ids must increase")
+        self._refuse(stream_id, ErrorCode.STREAM_CLOSED)
+
+    def _on_late_data(self, stream_id: int, size: int) -> None:
+        """DATA for a stream that is closed, or was never opened (§5.1)."""
+        if self._is_idle(stream_id):
+            raise ConnectionViolationError(ErrorCode.PROTOCOL_ERROR, "DATA on an idle stream")
+        if size:
+            self._give_back(size)
+        ending = self._recent.ending(stream_id)
+        if ending is Ending.RESET_HERE:
+            self._floods.count_idle(self.sent)
+            return
+        if ending is Ending.FINISHED:
+            raise ConnectionViolationError(ErrorCode.STREAM_CLOSED, "DATA on a finished stream")
+        self._refuse(stream_id, ErrorCode.STREAM_CLOSED)
+
+    def _refuse(self, stream_id: int, code: ErrorCode, *, blame: bool = True) -> None:
+        """Reset a stream that the caller never heard of."""
+        self._recent.reset_here.append(stream_id)
+        self._out.append(frames.rst_stream(stream_id, code))
+        if blame:
+            self._floods.count_spoilt()
 
     def _refuse_idle(self, stream_id: int, what: str) -> None:
         """A stream we don't hold: fine if it is closed, an error if it was never opened (§5.1)."""
@@ -199,19 +245,37 @@ class ControlFrames(Sending):
             return stream_id >= self._next_stream_id
         return stream_id > self._last_peer_stream_id
 
+    @property
+    def settings_acknowledged(self) -> bool:
+        """Whether the peer has taken over all our settings (§6.5.3)."""
+        return not self._settings_unacknowledged
+
+    def would_take(self, headers: Headers) -> bool:
+        """Whether the peer's MAX_HEADER_LIST_SIZE, which is advice, has room for ``headers`` (§6.5.2)."""
+        limit = self.peer_settings.max_header_list_size
+        if limit is None:
+            return True
+        return sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in headers) <= limit
+
+    def largest_queue(self) -> int:
+        """The part of ``queued_bytes`` that is one stream's.  Looks at all streams."""
+        return max((stream.queued for stream in self._streams.values()), default=0)
+
     def check(self) -> None:
         """Verify the invariants of the whole connection."""
         if self.closed:
             assert not self._streams
             return
         self._decoder.check()
-        outstanding = 0
+        outstanding = queued = 0
         for stream_id, stream in self._streams.items():
             _check_stream(stream_id, stream)
             outstanding += stream.delivered
+            queued += stream.queued
         assert set(self._waiting) <= set(self._streams)
         assert self._out or not self._relieved, "relieved, and nobody was told"
         assert self._flow.delivered == outstanding
+        assert self.queued_bytes == queued
         self._flow.check()
 
 

@@ -39,6 +39,9 @@ class Events(Protocol):
     def on_window(self, stream_id: int) -> None:
         """The stream's queued bytes have fallen below the low-water mark again."""
 
+    def on_ping(self) -> None:
+        """The peer has pinged; its answer is queued."""
+
     def on_ping_ack(self, payload: bytes) -> None:
         """The peer has answered a ping."""
 
@@ -56,6 +59,7 @@ class _Nobody:
     def on_data(self, stream_id: int, data: bytes, end_stream: bool) -> None: ...
     def on_reset(self, stream_id: int, error_code: int) -> None: ...
     def on_window(self, stream_id: int) -> None: ...
+    def on_ping(self) -> None: ...
     def on_ping_ack(self, payload: bytes) -> None: ...
     def on_goaway(self, last_stream_id: int, error_code: int, debug: bytes) -> None: ...
     def on_closed(self, error_code: int, reason: str) -> None: ...
@@ -70,7 +74,9 @@ class Limits:
 
     continuations: int = 32  # CONTINUATION frames of one header block
     unsent_answers: int = 1024  # SETTINGS and PING answers waiting for data_to_send
-    spoilt_streams: int = 1000  # streams reset unanswered or broken, not made good by finished ones
+    spoilt_streams: int = 1000  # in a period: streams reset unanswered or broken, less those that ended well
+    idle_frames: int = 2000  # in a period: frames that bring nothing, beyond those that what we sent explains
+    period_seconds: float = 10.0
 
 
 DEFAULT_LIMITS: Final = Limits()

@@ -9,12 +9,13 @@ window take turns, one frame each.  Not here: anything about what is received, w
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from rusd.http2 import frames
-from rusd.http2.errors import ConnectionViolationError, ErrorCode, NoNewStreamsError, StreamStateError
+from rusd.http2.errors import ErrorCode, NoNewStreamsError, StreamStateError
 from rusd.http2.events import NOBODY, Events, Limits, Role
+from rusd.http2.floods import Floods, no_time
 from rusd.http2.hpack import DEFAULT_TABLE_SIZE, TABLE_SIZE_ZERO, encode_static
 from rusd.http2.settings import RFC_DEFAULTS, Settings
 from rusd.http2.streams import NEXT, Input, RecentlyClosed, State, Stream
@@ -45,6 +46,7 @@ class Sending:
         limits: Limits,
         low_water_mark: int,
         output_limit: int | None,
+        now: Callable[[], float] = no_time,
     ) -> None:
         self.closed = False
         self.peer_settings = RFC_DEFAULTS
@@ -70,7 +72,10 @@ class Sending:
         self._highest_accepted = frames.MAX_STREAM_ID  # lowered by our GOAWAY
         self._peer_going_away = False
         self._unsent_answers = 0
-        self._spoilt_streams = 0
+        self._floods = Floods(limits, now)
+        self._blocks_sent = 0
+        self._send_window_given = DEFAULT_WINDOW  # all the peer ever gave to the connection
+        self.queued_bytes = 0  # of all streams together
 
     # -- for the caller ------------------------------------------------------
 
@@ -78,6 +83,11 @@ class Sending:
     def open_streams(self) -> int:
         """How many streams are not closed yet; one with queued data is not."""
         return len(self._streams)
+
+    @property
+    def sent(self) -> int:
+        """How much has been sent: octets of DATA (what the peer's window lost), and 64 a header block."""
+        return self._send_window_given - self._flow.send_window + 64 * self._blocks_sent
 
     def data_to_send(self) -> bytes:
         """Everything that is ready to go out; ``b""`` if nothing is.
@@ -214,6 +224,7 @@ class Sending:
                 trailers,
             )
             stream.answered = True
+            self._blocks_sent += 2
             stream.state = after
             if after is _CLOSED:
                 self._finish(stream)
@@ -290,6 +301,7 @@ class Sending:
         stream.queue.append((is_block, payload, end_stream))
         if not is_block:
             stream.queued += len(payload)
+            self.queued_bytes += len(payload)
 
     def _pump(self) -> None:
         """Let waiting streams send, one frame each in turn, until a window or the output is full.
@@ -325,6 +337,7 @@ class Sending:
             queue.appendleft((False, view[size:], end_stream))
             payload, end_stream = view[:size], False
         stream.queued -= size
+        self.queued_bytes -= size
         self._emit_data(stream, payload, end_stream)
         while queue and not (queue[0][1] and not queue[0][0]):  # needs no window
             is_block, payload, end_stream = queue.popleft()
@@ -360,6 +373,7 @@ class Sending:
         else:
             self._emit_long_block(stream.id, block, end_stream)
         stream.answered = True
+        self._blocks_sent += 1
         stream.state = after
         if after is _CLOSED:
             self._finish(stream)
@@ -389,8 +403,8 @@ class Sending:
         self._recent.finished.append(stream_id)
         if stream.delivered:
             self._give_back(stream.delivered)
-        if self._spoilt_streams:
-            self._spoilt_streams -= 1
+        if self._floods.spoilt:
+            self._floods.spoilt -= 1
 
     def _forget(self, stream: Stream, reset: Input) -> None:
         """Drop a stream that one side has reset."""
@@ -399,6 +413,7 @@ class Sending:
         stream.state = after
         del self._streams[stream.id]
         self._waiting.pop(stream.id, None)
+        self.queued_bytes -= stream.queued
         if stream.delivered:
             self._give_back(stream.delivered)
 
@@ -414,12 +429,6 @@ class Sending:
         if increment and not self.closed:
             self._out.append(frames.window_update(0, increment))
 
-    def _spoil(self) -> None:
-        """Count a stream that came to nothing through the peer's doing (rapid reset and its kin)."""
-        self._spoilt_streams += 1
-        if self._spoilt_streams > self._limits.spoilt_streams:
-            raise ConnectionViolationError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams reset")
-
     def _note_peer_table_size(self, size: int) -> None:
         """A peer that shrinks the table waits for us to say that we did (RFC 7541 §4.2)."""
         if self._table_in_use and size < DEFAULT_TABLE_SIZE:
@@ -431,3 +440,4 @@ class Sending:
         self._streams.clear()
         self._waiting.clear()
         self._relieved.clear()
+        self.queued_bytes = 0

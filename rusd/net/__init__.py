@@ -5,6 +5,7 @@ server           serves a listener: accepting, telling protocols apart, draining
 grpc_connection  a client's HTTP/2 connection and its handlers' tasks
 http1            a client's HTTP/1.1 connection
 client           the client role: calls to another server
+watchdog         time-outs of an HTTP/2 connection; keepalive pings
 link             one socket and one HTTP/2 connection, in turns.  Start reading here
 poller           the one task that reads for all idle connections
 streams          what a stream's handler waits on

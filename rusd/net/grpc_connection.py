@@ -7,23 +7,26 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from rusd.environment import Channel, Clock
+from rusd.grpc.budget import Budget
 from rusd.grpc.call import LongAnswer
 from rusd.grpc.deadlines import Deadlines
+from rusd.grpc.pings import PingPolicy
 from rusd.grpc.registry import Registry
 from rusd.grpc.server import ServerConnection
 from rusd.grpc.server_call import ServerCall, StreamCall
 from rusd.grpc.status import StatusError
-from rusd.http2 import Settings
+from rusd.http2 import ErrorCode, Settings
 from rusd.logs import Logger
 from rusd.net.flusher import Flusher
-from rusd.net.limits import UNLIMITED_STREAMS, Limits
+from rusd.net.limits import Limits
 from rusd.net.link import Link
 from rusd.net.poller import Poller
 from rusd.net.streams import AnswerParts, StreamRequests, StreamResponses
+from rusd.net.watchdog import Watchdog
 
 
 class GrpcConnection:
-    """Serves one client.  Implements :class:`rusd.grpc.server.Host`."""
+    """Serves one client.  Implements :class:`rusd.grpc.server.Host` and :class:`rusd.grpc.budget.Holder`."""
 
     def __init__(
         self,
@@ -35,14 +38,19 @@ class GrpcConnection:
         deadlines: Deadlines,
         flusher: Flusher,
         limits: Limits,
+        budget: Budget,
         log: Logger,
         poller: Poller,
+        has_leader: Callable[[], bool] = lambda: True,
     ) -> None:
         self._nursery = nursery
         self._flusher = flusher
         self._log = log
+        self._clock = clock
+        self._deadlines = deadlines
+        self._limits = limits
+        self._budget = budget
         self.monotonic = clock.monotonic
-        streams = limits.max_concurrent_streams
         self.engine = ServerConnection(
             registry,
             self,
@@ -50,11 +58,13 @@ class GrpcConnection:
             peer=channel.peer,
             max_receive_bytes=limits.max_receive_bytes,
             settings=Settings(
-                max_concurrent_streams=None if streams >= UNLIMITED_STREAMS else streams,
+                max_concurrent_streams=limits.streams,
                 initial_window_size=limits.stream_window,
             ),
             connection_window=limits.connection_window,
             output_limit=limits.output_bytes,
+            ping_policy=PingPolicy(limits.keepalive_min_time),
+            has_leader=has_leader,
         )
         self.link = Link(
             channel,
@@ -66,13 +76,31 @@ class GrpcConnection:
             log=log,
             poller=poller,
         )
+        self.link.on_kept = self.grew
+        self._watchdog = Watchdog(
+            self.engine.http2,
+            self.link,
+            clock=clock,
+            deadlines=deadlines,
+            limits=limits,
+            wrote=self.wrote,
+            end=self.end,
+            give_up=self._give_up,
+        )
 
     async def run(self, initial: bytes) -> None:
         """Serve until either side ends the connection, then cancel what still runs for it."""
+        self._watchdog.start()
         try:
             await self.link.run(initial)
         finally:
+            self._watchdog.stop()
+            self._budget.forget(self)
             self._nursery.cancel_scope.cancel()
+
+    def dispose(self) -> None:
+        """Nothing will be called any more: cut the cycles, which no collector looks for."""
+        del self.engine, self.link, self._watchdog
 
     def drain(self) -> None:
         """Say goodbye; the connection closes once its calls have ended."""
@@ -85,6 +113,29 @@ class GrpcConnection:
         self.link.flush()
         self.link.close()
 
+    # -- an end of our making -----------------------------------------------------------
+
+    def end(self, code: ErrorCode, reason: str) -> None:
+        """Tell the client that it is over and why, and close once it may have heard."""
+        self._log.warn("ending a connection", remote_addr=self.engine.peer, code=code.name, reason=reason)
+        self.engine.http2.goaway(code, reason.encode())
+        self.engine.lost()
+        self.wrote()
+        self._deadlines.add(self._clock.monotonic() + self._limits.goodbye_timeout, self.link.close)
+
+    def _give_up(self, reason: str) -> None:
+        self._log.warn("closing a connection", remote_addr=self.engine.peer, reason=reason)
+        self.engine.lost()
+        self.link.close()
+
+    def weigh(self) -> int:
+        """Bytes held for this client."""
+        return self.engine.held.weigh() + self.link.left_bytes
+
+    def evict(self) -> None:
+        """The server holds too much, and this connection most of it."""
+        self.end(ErrorCode.ENHANCE_YOUR_CALM, "too much is held for this client")
+
     # -- for the engine ---------------------------------------------------------------
 
     def start(self, call: ServerCall) -> None:
@@ -95,6 +146,9 @@ class GrpcConnection:
 
     def wrote(self) -> None:
         self._flusher.mark(self.link)
+
+    def grew(self) -> None:
+        self._budget.report(self, self.weigh())
 
     def crashed(self, call: ServerCall, error: Exception) -> None:
         self._log.error("handler failed", path=call.path, remote_addr=call.peer, error=error)

@@ -72,6 +72,10 @@ class Link:
         self._flushing = False
         self._closed = False
         self._more = False  # whether whole frames are left after a turn that the poller called
+        self.turns = 0
+        """How many times something was read."""
+        self.on_kept: Callable[[], None] | None = None
+        """Called when the socket has taken less than there was."""
         self.close_when: Callable[[], bool] | None = None
         """Asked whenever all is sent; the connection closes once it says yes."""
         engine.http2.initiate()
@@ -136,6 +140,7 @@ class Link:
         if self._closed:
             return False
         engine, http2 = self._engine, self._http2
+        self.turns += 1
         try:
             engine.begin_turn()
             http2.receive(data)
@@ -159,6 +164,16 @@ class Link:
             self._deadlines.cancel(entry)
 
     # -- writing ---------------------------------------------------------------------------
+
+    @property
+    def left_bytes(self) -> int:
+        """What the socket has not taken yet."""
+        return self._left_bytes
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is read for now, because too much is left to write."""
+        return self._left_bytes > self._limits.output_bytes
 
     def flush(self) -> None:
         """Send what can be sent without waiting; a writer task takes care of the rest."""
@@ -189,6 +204,8 @@ class Link:
         """The socket is full: have the writer task wait for it."""
         self._left.append(data)
         self._left_bytes += len(data)
+        if self.on_kept is not None:
+            self.on_kept()
         if not self._writing:
             self._writing = True
             self._watch_progress()
@@ -199,6 +216,8 @@ class Link:
         while self._left_bytes <= self._limits.output_bytes and (data := self._http2.data_to_send()):
             self._left.append(data)
             self._left_bytes += len(data)
+            if self.on_kept is not None:
+                self.on_kept()
 
     async def _write(self) -> None:
         try:

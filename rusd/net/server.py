@@ -6,13 +6,14 @@ the listener does wrong (no file descriptors left, say) is waited out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol as Interface
 
 import trio
 
 from rusd.environment import Channel, Environment, Listener
+from rusd.grpc.budget import Budget
 from rusd.grpc.registry import Registry
 from rusd.logs import Logger
 from rusd.net.flusher import Flusher
@@ -51,7 +52,10 @@ class Server:
         log: Logger,
         limits: Limits,
         flusher: Flusher,
+        *,
         around: Around | None = None,
+        budget: Budget | None = None,
+        has_leader: Callable[[], bool] = lambda: True,
     ) -> None:
         self._registry = registry
         self._http = http
@@ -60,6 +64,9 @@ class Server:
         self._log = log
         self._limits = limits
         self._flusher = flusher
+        self._has_leader = has_leader
+        self.budget = budget or Budget(limits.buffered_bytes)
+        """What is held for clients, maybe those of other listeners too."""
         self._timer = Timer(environment.clock, log)
         self._poller = Poller(around)
         self._accepting = trio.CancelScope()
@@ -176,11 +183,14 @@ class Server:
                 deadlines=self._timer.deadlines,
                 flusher=self._flusher,
                 limits=self._limits,
+                budget=self.budget,
                 log=self._log,
                 poller=self._poller,
+                has_leader=self._has_leader,
             )
             with self._listed(connection):
                 await connection.run(first)
+        connection.dispose()
 
     async def _serve_http(self, channel: Channel, handler: HttpHandler, first: bytes) -> None:
         connection = HttpConnection(

@@ -10,9 +10,10 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
 from rusd.grpc import Deadlines, Registry
+from rusd.grpc.pings import PingPolicy
 from rusd.grpc.server import ServerConnection
 from rusd.grpc.server_call import ServerCall
-from rusd.http2 import Connection, Role, Settings
+from rusd.http2 import Connection, ErrorCode, Role, Settings
 
 REQUEST = (
     (b":method", b"POST"),
@@ -68,13 +69,18 @@ class Pair:
             self.deadlines,
             peer="10.0.0.1:4711",
             max_receive_bytes=max_receive_bytes,
+            ping_policy=PingPolicy(5.0),
+            has_leader=lambda: self.has_leader,
         )
+        self.has_leader = True
         self.client = Connection(Role.CLIENT, self, client_settings)
         self.streams: defaultdict[int, Stream] = defaultdict(Stream)
         self.started: list[ServerCall] = []
         self.crashes: list[Exception] = []
         self.marks = 0
+        self.growths = 0
         self.goaways: list[tuple[int, int]] = []
+        self.goodbyes: list[bytes] = []
         self.acknowledging = True
         self.client.initiate()
         self.server.http2.initiate()
@@ -144,11 +150,15 @@ class Pair:
     def on_window(self, stream_id: int) -> None:
         pass
 
+    def on_ping(self) -> None:
+        pass
+
     def on_ping_ack(self, payload: bytes) -> None:
         pass
 
     def on_goaway(self, last_stream_id: int, error_code: int, debug: bytes) -> None:
         self.goaways.append((last_stream_id, error_code))
+        self.goodbyes.append(debug)
 
     def on_closed(self, error_code: int, reason: str) -> None:
         raise AssertionError(f"the server broke the protocol: {reason}")
@@ -163,6 +173,14 @@ class Pair:
 
     def wrote(self) -> None:
         self.marks += 1
+
+    def grew(self) -> None:
+        self.growths += 1
+        self.server.held.weigh()
+
+    def end(self, code: ErrorCode, reason: str) -> None:
+        self.server.http2.goaway(code, reason.encode())
+        self.server.lost()
 
     def crashed(self, call: ServerCall, error: Exception) -> None:
         self.crashes.append(error)

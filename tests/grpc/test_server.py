@@ -145,15 +145,44 @@ def test_a_message_that_is_too_large_is_stopped_at_once(pair: Any) -> None:
     assert pair.streams[stream_id].reset == ErrorCode.NO_ERROR
 
 
-def test_gzip_is_read(pair: Any, message: Any) -> None:
-    packed = gzip.compress(StringValue(value="squeezed").SerializeToString())
-    stream = pair.streams[pair.request(message(packed, 1), grpc_encoding=b"gzip")]
-    assert stream.values == ["squeezed"]
+@pytest.mark.parametrize("flag", [0, 1])
+def test_who_speaks_gzip_is_answered_in_gzip(pair: Any, message: Any, flag: int) -> None:
+    plain = StringValue(value="squeezed").SerializeToString()
+    body = message(gzip.compress(plain) if flag else plain, flag)
+    stream = pair.streams[pair.request(body, grpc_encoding=b"gzip")]
+    assert stream.fields[b"grpc-encoding"] == b"gzip"
+    assert stream.data[0] == 1
+    assert gzip.decompress(stream.payloads[0]) == plain
+    assert stream.status == OK
 
 
-def test_other_encodings_are_unimplemented(pair: Any, message: Any) -> None:
+def test_a_large_answer_goes_uncompressed_to_whoever_it_is(pair: Any, message: Any) -> None:
+    stream = pair.streams[pair.request(message("x" * 100_000), grpc_encoding=b"gzip")]
+    assert stream.data[0] == 0
+    assert stream.values == ["x" * 100_000]
+
+
+def test_accepting_gzip_is_not_asking_for_it(pair: Any, message: Any) -> None:
+    stream = pair.streams[pair.request(message("hi"), grpc_accept_encoding=b"gzip")]
+    assert b"grpc-encoding" not in stream.fields
+    assert stream.values == ["hi"]
+
+
+def test_other_encodings_are_unimplemented_and_the_possible_ones_told(pair: Any, message: Any) -> None:
     stream = pair.streams[pair.request(message("hi"), grpc_encoding=b"snappy")]
     assert stream.status == (12, 'grpc: Decompressor is not installed for grpc-encoding "snappy"')
+    assert stream.fields[b"grpc-accept-encoding"] == b"identity,gzip"
+
+
+def test_a_call_that_wants_a_leader_fails_without_one(pair: Any, message: Any) -> None:
+    assert pair.streams[pair.request(message("hi"), hasleader=b"true")].status == OK
+    pair.has_leader = False
+    assert pair.streams[pair.request(message("hi"), hasleader=b"true")].status == (
+        14,
+        "etcdserver: no leader",
+    )
+    assert pair.streams[pair.request(message("hi"), hasleader=b"True")].status == OK
+    assert pair.streams[pair.request(message("hi"))].status == OK
 
 
 # -- handlers -----------------------------------------------------------------------------------
@@ -557,6 +586,38 @@ def test_draining_warns_first_and_then_names_the_last_stream(
     pair.exchange()
     assert pair.streams[stream_id].status == OK
     assert pair.server.drained
+
+
+def test_a_client_that_does_not_answer_is_told_the_last_stream_all_the_same(pair: Any) -> None:
+    pair.server.drain()
+    pair.server.http2.data_to_send()  # lost on the way
+    pair.pass_time(4.9)
+    assert not pair.server.drained
+    pair.pass_time(0.2)
+    assert pair.goaways == [(0, ErrorCode.NO_ERROR)]
+    assert pair.server.drained
+
+
+def test_one_large_answer_may_wait_whatever_its_size(
+    make_pair: Callable[..., Any], message: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rusd.grpc.lingering.MAX_UNREAD_BYTES", 100_000)
+    pair = make_pair(client_settings=Settings(initial_window_size=0))
+    pair.request(message("x" * 300_000))
+    for _ in range(19):
+        pair.request(message("x" * 5_000))
+    assert not pair.server.http2.closed
+    pair.request(message("x" * 5_000))
+    assert pair.goaways[-1][1] == ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_a_status_that_the_client_will_not_take_becomes_a_reset(
+    make_pair: Callable[..., Any], message: Any
+) -> None:
+    pair = make_pair(client_settings=Settings(max_header_list_size=250))
+    long = pair.streams[pair.request(message("hi"), path=b"/" + b"Service" * 50 + b"/Method")]
+    assert long.reset == ErrorCode.INTERNAL_ERROR
+    assert pair.streams[pair.request(message("hi"))].status == OK
 
 
 def test_a_connection_without_calls_is_drained_after_one_round_trip(pair: Any) -> None:

@@ -152,6 +152,9 @@ class Endpoint:
     def on_window(self, stream_id: int) -> None:
         self._note("window", stream_id)
 
+    def on_ping(self) -> None:
+        self._note("ping")
+
     def on_ping_ack(self, payload: bytes) -> None:
         self._note("ping_ack", payload)
 

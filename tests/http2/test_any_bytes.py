@@ -122,6 +122,7 @@ def test_the_session_is_valid(make_endpoint: Any) -> None:
         "headers",
         "data",
         "data",
+        "ping",
         "headers",
         "headers",
         "reset",

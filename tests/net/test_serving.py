@@ -219,7 +219,7 @@ async def test_a_client_that_reads_in_the_end_gets_everything(
 
 
 def many_requests(count: int) -> bytes:
-    """A client's bytes: its preface, and ``count`` calls of ``Big``."""
+    """A client's bytes: its preface, ``count`` calls of ``Big``, and that it takes the server's settings."""
     http2 = Connection(Role.CLIENT, Deaf(), Settings(initial_window_size=2**31 - 1), 2**31 - 1)
     http2.initiate()
     headers = [
@@ -231,7 +231,7 @@ def many_requests(count: int) -> bytes:
     ]
     for _ in range(count):
         http2.send_data(http2.open_stream(headers), bytes(5), end_stream=True)
-    return http2.data_to_send()
+    return http2.data_to_send() + bytes.fromhex("000000040100000000")
 
 
 class Deaf:

@@ -1,0 +1,54 @@
+"""How many bytes a server's connection holds for its client; see :mod:`rusd.grpc.budget`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sized
+from typing import Final
+
+from rusd.grpc.budget import GRAIN_BYTES, STREAM_BYTES
+from rusd.http2 import Connection
+
+_CROWD: Final = GRAIN_BYTES // STREAM_BYTES
+
+
+class Holdings:
+    """Answers waiting in ``http2``, requests that came in part, and a lump sum for each of ``calls``.
+
+    ``grew`` is called each time they have grown by a good piece since they were last weighed.
+    """
+
+    __slots__ = ("_calls", "_grew", "_http2", "_noted", "_partial", "crowd")
+
+    def __init__(self, http2: Connection, calls: Sized, grew: Callable[[], None]) -> None:
+        self._http2 = http2
+        self._calls = calls
+        self._grew = grew
+        self._partial = 0
+        self._noted = 0
+        self.crowd = _CROWD
+        """With more open calls than these, :meth:`note` is due."""
+
+    def weigh(self) -> int:
+        """The bytes held now; growth is counted from here on."""
+        calls = len(self._calls)
+        self.crowd = calls + _CROWD
+        self._noted = self._http2.queued_bytes + self._partial + STREAM_BYTES * calls
+        return self._noted
+
+    def partial(self, change: int) -> None:
+        """What is held of requests has changed by so many bytes."""
+        self._partial += change
+        if change > 0:
+            self.note()
+
+    def queued(self) -> None:
+        """A stream has written; whether that could leave at once is another matter."""
+        if self._http2.queued_bytes:
+            self.note()
+
+    def note(self) -> None:
+        """Something has changed."""
+        calls = len(self._calls)
+        weight = self._http2.queued_bytes + self._partial + STREAM_BYTES * calls
+        if weight >= self._noted + GRAIN_BYTES or calls > self.crowd:
+            self._grew()
