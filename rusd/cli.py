@@ -22,11 +22,13 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import NoReturn
 
+import attrs
 import trio
 
 import rusd
 from rusd.config import Config, ExitRequest, UsageError, parse
 from rusd.environment import Environment, RealClock, StderrSink, real_environment
+from rusd.garbage import Collector
 from rusd.listeners import StartError
 from rusd.logs import Logger, make_logger
 from rusd.replica import WalFailedError
@@ -48,20 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except UsageError as error:
         _refuse(error)
     config = parsed.config
-    environment = real_environment(fsync=not config.unsafe_no_fsync)
+    collector = Collector()
+    environment = attrs.evolve(
+        real_environment(fsync=not config.unsafe_no_fsync), after_slice=collector.collect
+    )
     log = make_logger(
         environment.log_sink, environment.clock, level=config.log_level, format=config.log_format
     )
     log.info("Running: ", args=argv)
     for notice in parsed.notices:
         notice.write(log)
-    _tune_garbage_collector()
     _raise_descriptor_limit()
     _remove_stale_ready_file(config.ready_file)
     # Until the server is up a signal ends the process at once: it is safe to be killed at any instant.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        received = trio.run(_run, config, environment, log)
+        received = trio.run(_run, config, environment, log, instruments=[collector])
     except Exception as error:
         if _find(error, WalFailedError):
             # The log line has been written where it happened.  No goodbyes: nothing may look acknowledged.
@@ -109,8 +113,7 @@ def _settle_memory() -> None:
     That is the text of generated methods, which attrs keeps for tracebacks, and what the C library
     has kept of freed memory.
     """
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # without a collection before, which would take long after a large store was read
     linecache.clearcache()
     with contextlib.suppress(OSError, AttributeError):  # not the GNU C library
         ctypes.CDLL(None).malloc_trim(0)
@@ -171,14 +174,6 @@ def _end(received: int) -> NoReturn:
         signal.signal(received, signal.SIG_DFL)
         os.kill(os.getpid(), received)
     sys.exit(0)
-
-
-def _tune_garbage_collector() -> None:
-    """No full collections: they would stop the server for as long as the store is large.
-
-    The store and the engine make no cycles; the young generations catch those of tracebacks.
-    """
-    gc.set_threshold(10_000, 50, 1_000_000)
 
 
 def _raise_descriptor_limit() -> None:

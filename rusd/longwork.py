@@ -9,7 +9,7 @@ The apply loop, the log and the connections don't queue here.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import MutableSet
+from collections.abc import Callable, MutableSet
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
@@ -25,9 +25,10 @@ TURN_RECORDS = 1024
 
 
 class LongWork:
-    """The place of one server."""
+    """The place of one server.  ``after_slice`` is the environment's."""
 
-    def __init__(self) -> None:
+    def __init__(self, after_slice: Callable[[], None] = lambda: None) -> None:
+        self._after_slice = after_slice
         self._place = trio.Lock()  # first come, first served
         self._garbage: deque[list[Any] | dict[Any, Any] | MutableSet[Any]] = deque()
         self._dirty = Signal()
@@ -46,6 +47,7 @@ class LongWork:
                         next(steps)
                     except StopIteration as stop:
                         return stop.value  # type: ignore[no-any-return]
+                    self._after_slice()
         finally:
             steps.close()
 

@@ -226,7 +226,7 @@ class _Parts:
         self._servers: list[NetServer] = []
         self.handle = Server(config, member, clock, self._servers)
         self._flusher = Flusher()
-        self._work = LongWork()
+        self._work = LongWork(environment.after_slice)
         self.core = Core(
             member.node, machine, member=member.member_id, boot=environment.random.getrandbits(32)
         )

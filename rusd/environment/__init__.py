@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
@@ -82,9 +82,17 @@ class Hooks:
         """Runs before WAL batch ``batch_number`` is synced; an :class:`OSError` fails the sync."""
 
 
+def _nothing() -> None:
+    """What most processes do after a slice of long work."""
+
+
 @attrs.frozen
 class Environment:
-    """The outside world of one server."""
+    """The outside world of one server.
+
+    ``after_slice`` is called after each slice of work that takes many turns: a process that tunes
+    its garbage collector keeps it away from the large lists that are being made.
+    """
 
     clock: Clock
     disk: Disk
@@ -93,6 +101,7 @@ class Environment:
     log_sink: LogSink
     hooks: Hooks = attrs.field(factory=Hooks)
     arguments: Sequence[str] = ()
+    after_slice: Callable[[], None] = _nothing
 
 
 def real_environment(*, fsync: bool = True) -> Environment:

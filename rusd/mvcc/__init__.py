@@ -8,6 +8,7 @@
 ``record``          one change of one key, with its encoded ``KeyValue``
 ``index``           keys in order and each one's changes
 ``keys``            keys in order: positions, and large changes put in place at once
+``table``           a large dict that grows in small steps
 ``history``         all changes in revision order
 ``compaction``      removing what a compaction gave up, in slices
 ``hashing``         etcd's HashKV
@@ -16,7 +17,7 @@
 ==================  ==========================================================
 
 Imports point down this way: store > transaction, compaction, hashing, snapshot
-> ranges > index, history > keys > record.
+> ranges > index, history > keys, table > record.
 """
 
 from rusd.mvcc.compaction import Compaction

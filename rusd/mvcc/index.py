@@ -1,6 +1,6 @@
 """The keys: which there are, in order, and each one's changes.
 
-A dict leads from a key to its changes, oldest first: the record itself while
+A table leads from a key to its changes, oldest first: the record itself while
 there is one only, a list of them after that.  etcd's key index groups the same
 changes into generations, each ended by a tombstone; here the records carry what
 a generation would know (``create_revision`` and ``version``).
@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
 from operator import attrgetter
 from typing import Any
 
 from rusd.mvcc.history import by_mod_revision
 from rusd.mvcc.keys import FROM_KEY, KeyList
 from rusd.mvcc.record import Record
+from rusd.mvcc.table import MASK, KeyTable
 from rusd.steps import PAGE, Steps, Turn, sort_steps
 
 KeyHistory = Record | list[Record]
@@ -53,16 +53,17 @@ class KeyIndex:
     """Keys in order and the changes of each."""
 
     def __init__(self) -> None:
-        self.histories: dict[bytes, KeyHistory] = {}
+        self.histories: KeyTable[KeyHistory] = KeyTable()
         self.live = KeyList()
         self.dead = KeyList()
 
     def add(self, record: Record) -> None:
         """Take the newest change of a key.  O(1) for a change of a live key, else O(log n)."""
         key = record.key
-        history = self.histories.get(key)
+        histories = self.histories.shards[hash(key) & MASK]
+        history = histories.get(key)
         if history is None:
-            self.histories[key] = record
+            histories[key] = record
             (self.live if record.version else self.dead).add(key)
             return
         if type(history) is list:
@@ -70,7 +71,7 @@ class KeyIndex:
             history.append(record)
         else:
             was_live = history.version  # type: ignore[union-attr]
-            self.histories[key] = [history, record]  # type: ignore[list-item]
+            histories[key] = [history, record]  # type: ignore[list-item]
         if was_live and not record.version:
             self.live.remove(key)
             self.dead.add(key)
@@ -79,7 +80,7 @@ class KeyIndex:
             self.live.add(key)
 
     def add_steps(
-        self, records: Sequence[Record], newest: Mapping[bytes, Record], turn: Turn
+        self, records: Sequence[Record], newest: Mapping[bytes, Record] | KeyTable[Record], turn: Turn
     ) -> Steps[Callable[[], Garbage]]:
         """Take many changes of one revision; ``newest`` has the last one of each key.
 
@@ -87,15 +88,15 @@ class KeyIndex:
         revision before stay as they were, but a history may end with a newer change.
         """
         was = _Moves(self.histories)
-        pairs = iter(newest.items())
-        while part := list(islice(pairs, PAGE)):
-            was.add(part)
-            turn.left -= len(part) / 4
+        for start in range(0, len(records), PAGE):  # mostly in order of their keys, unlike `newest`
+            page = records[start : start + PAGE]
+            was.add([record for record in page if newest[record.key] is record])
+            turn.left -= PAGE
             if turn.left <= 0:
                 yield
         for start in range(0, len(records), PAGE):
             self.load(records[start : start + PAGE])
-            turn.left -= PAGE / 2
+            turn.left -= PAGE
             if turn.left <= 0:
                 yield
         leaving = yield from sort_steps(was.dying, turn)
@@ -113,9 +114,10 @@ class KeyIndex:
 
     def load(self, records: Iterable[Record]) -> None:
         """Take changes as :meth:`add` does, leaving the order to :meth:`sort`; for bulk loading."""
-        histories = self.histories
+        shards = self.histories.shards
         for record in records:
             key = record.key
+            histories = shards[hash(key) & MASK]
             history = histories.get(key)
             if history is None:
                 histories[key] = record
@@ -136,7 +138,7 @@ class KeyIndex:
 
     def get(self, key: bytes, revision: int) -> Record | None:
         """The put that stands for ``key`` at ``revision``; ``None`` if the key does not exist there."""
-        history = self.histories.get(key)
+        history = self.histories.shards[hash(key) & MASK].get(key)
         if history is None:
             return None
         record = newest_at(history, revision)
@@ -164,7 +166,8 @@ class KeyIndex:
         total = stop - start
         if limit > 0:
             stop = min(stop, start + limit)
-        histories = map(self.histories.__getitem__, self.live.islice(start, stop))
+        shards = self.histories.shards
+        histories = [shards[hash(name) & MASK][name] for name in self.live.islice(start, stop)]
         if before:
             return [newest_at(history, before) for history in histories], total  # type: ignore[misc]
         records = [history[-1] if type(history) is list else history for history in histories]
@@ -202,7 +205,8 @@ class KeyIndex:
 
     def newest_is(self, record: Record, revision: int) -> bool:
         """Whether ``record`` is the newest change of its key at or below ``revision``."""
-        history = self.histories.get(record.key)
+        key = record.key
+        history = self.histories.shards[hash(key) & MASK].get(key)
         return history is not None and newest_at(history, revision) is record
 
     def forget(self, record: Record, revision: int) -> bool:
@@ -211,7 +215,8 @@ class KeyIndex:
         Says whether ``record`` itself, which is not newer than ``revision``, stays.
         """
         key = record.key
-        history = self.histories.get(key)
+        histories = self.histories.shards[hash(key) & MASK]
+        history = histories.get(key)
         if history is None:  # a tombstone took the key with it
             return False
         if type(history) is not list:
@@ -230,7 +235,7 @@ class KeyIndex:
         if not history:
             self._remove(key)
         elif len(history) == 1:
-            self.histories[key] = history[0]
+            histories[key] = history[0]
         return stays and newest is record
 
     def check(self, before: int = 0) -> None:
@@ -260,18 +265,19 @@ class KeyIndex:
 class _Moves:
     """Which keys change between living and dead."""
 
-    def __init__(self, histories: Mapping[bytes, KeyHistory]) -> None:
+    def __init__(self, histories: KeyTable[KeyHistory]) -> None:
         self._histories = histories  # as they were before
         self.born: list[bytes] = []
         self.revived: list[bytes] = []
         self.dying: list[bytes] = []
         self.stillborn: list[bytes] = []  # put and deleted in one transaction
 
-    def add(self, newest: Iterable[tuple[bytes, Record]]) -> None:
-        """Look at some keys and their newest changes."""
-        histories = self._histories
-        for key, record in newest:
-            history = histories.get(key)
+    def add(self, newest: Iterable[Record]) -> None:
+        """Look at the newest changes of some keys."""
+        shards = self._histories.shards
+        for record in newest:
+            key = record.key
+            history = shards[hash(key) & MASK].get(key)
             if history is None:
                 (self.born if record.version else self.stillborn).append(key)
             elif _newest(history).version:

@@ -20,10 +20,15 @@ from rusd.mvcc.index import Garbage, by_key
 from rusd.mvcc.keys import KeyList
 from rusd.mvcc.ranges import RangeResult, read_steps
 from rusd.mvcc.record import Record, put_record, tombstone_record
+from rusd.mvcc.table import KeyTable
 from rusd.steps import ENDLESS, PAGE, Steps, Turn, discard_steps, finish
 
 if TYPE_CHECKING:
     from rusd.mvcc.store import Store
+
+
+LARGE_OVERLAY = 10_000
+"""Keys from which on the overlay is no plain dict: its growth would stop the server."""
 
 
 class Changes:
@@ -47,7 +52,8 @@ class WriteTransaction:
         self.revision = store.current_revision
         self._records: list[Record] = []
         self._previous: list[Record | None] = []
-        self._overlay: dict[bytes, Record] = {}  # the newest change of each key touched
+        # The newest change of each key touched.
+        self._overlay: dict[bytes, Record] | KeyTable[Record] = {}
         self._sorted: KeyList | None = None  # its keys, once a range is asked for
         self._sorted_records = 0  # of so many records the keys are in it
 
@@ -70,7 +76,7 @@ class WriteTransaction:
 
     def get(self, key: bytes) -> Record | None:
         """The record of ``key`` as the transaction sees it, or ``None``."""
-        record = self._overlay.get(key)
+        record = self._overlay.get(key) if self._records else None
         if record is None:
             return self._store.index.get(key, self.revision)
         return record if record.version else None
@@ -239,12 +245,20 @@ class WriteTransaction:
                 yield
         return count
 
+    def delete_keys(self, keys: Sequence[bytes]) -> None:
+        """Delete single keys, in the order given; those that don't exist are left out."""
+        records = map(self.get, keys)
+        self._delete([record for record in records if record is not None])
+
     def _delete(self, victims: list[Record]) -> None:
         revision = self.revision + 1
+        records, overlay = self._records, self._overlay
+        if len(records) > LARGE_OVERLAY and isinstance(overlay, dict):
+            overlay = self._overlay = KeyTable(overlay)
         for victim in victims:
-            record = tombstone_record(victim.key, revision, len(self._records))
-            self._overlay[victim.key] = record
-            self._records.append(record)
+            record = tombstone_record(victim.key, revision, len(records))
+            overlay[victim.key] = record
+            records.append(record)
         self._previous += victims
 
     # -- publishing -------------------------------------------------------------
@@ -299,7 +313,7 @@ class WriteTransaction:
             store.publishing = False
             pin.release()
             self._end_publication(store)
-            garbage.append(self._overlay)
+            garbage += [self._overlay] if isinstance(self._overlay, dict) else self._overlay.shards
             if self._sorted is not None:
                 garbage.append(self._sorted.take_chunks())
             return garbage

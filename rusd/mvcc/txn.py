@@ -181,9 +181,9 @@ def compare_holds(view: View, compare: rpc_pb2.Compare) -> bool:
 def _compare_range(view: View, compare: rpc_pb2.Compare, turn: Turn) -> Steps[bool]:
     """:func:`compare_holds` in steps."""
     result = yield from view.range_steps(compare.key, compare.range_end, turn)
-    records = list(result.records)
-    if len(records) <= PAGE:
-        return _compare_records(compare, records)
+    if len(result.records) <= PAGE:
+        return _compare_records(compare, result.records)
+    records = result.records if isinstance(result.records, list) else list(result.records)
     holds = True
     while records:
         holds = holds and _compare_records(compare, records[-PAGE:])

@@ -273,7 +273,7 @@ class Core:
                 raise SupersededError
             result = self._apply_request(entry, waiting)
         except _REFUSALS as error:
-            failure = error
+            failure = error.with_traceback(None)  # the frame knows the error, the error knows the frame
         if type(result) is GeneratorType:
             self._under_way = _UnderWay(entry, result, waiting)
             return
@@ -291,7 +291,7 @@ class Core:
         except StopIteration as stop:
             result = stop.value
         except _REFUSALS as error:
-            failure = error
+            failure = error.with_traceback(None)
         else:
             return
         self._under_way = None

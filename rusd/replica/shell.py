@@ -62,6 +62,7 @@ class Replica:
         self._wal = wal
         self._clock = environment.clock
         self._hooks = environment.hooks
+        self._after_slice = environment.after_slice
         self._log = log
         self._tick_interval = tick_interval
         self._request_timeout = request_timeout
@@ -338,6 +339,8 @@ class Replica:
         self.core.apply(APPLY_BUDGET)
         self._after_apply()
         self._applied.unpark_all()
+        if not self.core.between_entries:
+            self._after_slice()
         if not self._log_in_use:
             self._prepare_space()
 

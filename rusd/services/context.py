@@ -57,9 +57,10 @@ class Proposed(Pending):
 
     def settle_with(self, result: object, error: Exception | None) -> None:
         """End the call, whose turn has come.  Runs in the apply loop, so it lets nothing through."""
+        if error is not None:
+            self.fail(error if isinstance(error, StatusError) else errors.from_state(error))
+            return
         try:
-            if error is not None:
-                raise error
             self.settle(self._finish(result))
         except errors.REFUSALS as failure:
             self.fail(errors.from_state(failure))
