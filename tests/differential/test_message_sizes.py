@@ -1,4 +1,4 @@
-"""Where a request becomes too large: the last byte etcd takes and the first it refuses, at both limits."""
+"""Where a request becomes too large: the last byte that etcd takes, at both of its limits."""
 
 from __future__ import annotations
 

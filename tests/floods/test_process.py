@@ -28,7 +28,7 @@ ATTACKERS = 2
 CALLS_BEFORE = 400
 LARGEST_GROWTH_KB = 900 * 1024  # the budget of 512 MiB, what sockets and the allocator add to it, and room
 SLOWER = 3.0
-SLOWER_ON_A_BUSY_MACHINE_SECONDS = 0.05
+SLOWER_ON_A_BUSY_MACHINE_SECONDS = 0.2
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -45,19 +45,17 @@ def test_a_neighbour_hardly_notices_and_memory_stays_bounded(server: Server, nam
         put(client, b"large", bytes(500_000))
         before = [timed_put(client) for _ in range(CALLS_BEFORE)]
         memory = resident_kb(server.pid)
+        forget_peak(server.pid)
         attackers = [start_attacker(name, server) for _ in range(ATTACKERS)]
         for attacker in attackers:
             assert attacker.stdin is not None
             attacker.stdin.write("go\n")
             attacker.stdin.flush()
         during = []
-        highest = memory
         end = time.monotonic() + ATTACK_SECONDS
         while time.monotonic() < end:
             during.append(timed_put(client))
-            if len(during) % 20 == 0:
-                highest = max(highest, resident_kb(server.pid))
-        highest = max(highest, resident_kb(server.pid))
+        highest = resident_kb(server.pid, "VmHWM")
         reports = [json.loads(attacker.communicate(timeout=60)[0].splitlines()[-1]) for attacker in attackers]
         after = [timed_put(client) for _ in range(CALLS_BEFORE)]
     finally:
@@ -96,8 +94,14 @@ def p99(times: list[float]) -> float:
     return sorted(times)[len(times) * 99 // 100]
 
 
-def resident_kb(pid: int) -> int:
+def resident_kb(pid: int, what: str = "VmRSS") -> int:
+    """Memory of a process: now, or its peak (``VmHWM``)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{what}:"):
             return int(line.split()[1])
-    raise AssertionError("no VmRSS")
+    raise AssertionError(f"no {what}")
+
+
+def forget_peak(pid: int) -> None:
+    """Have the peak counted from now on."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
