@@ -86,7 +86,8 @@ def deadline_exceeded() -> StatusError:
 
 # -- grpc-message ----------------------------------------------------------------
 
-_UNSAFE = re.compile(rb"[^ -$&-~]")  # all but printable ASCII, and "%"
+# All but printable ASCII, "%", and a space at either end, where RFC 9113 section 8.2.1 allows none.
+_UNSAFE = re.compile(rb"[^ -$&-~]|\A | \Z")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 

@@ -30,10 +30,17 @@ def test_percent_signs_controls_and_unicode_are_escaped_byte_by_byte() -> None:
     assert encode_message("100% ä\n€") == b"100%25 %C3%A4%0A%E2%82%AC"
 
 
+def test_a_space_at_either_end_is_escaped_as_a_header_may_have_none_there() -> None:
+    assert encode_message(" unknown service ") == b"%20unknown service%20"
+    assert encode_message(" ") == b"%20"
+    assert encode_message("a  ") == b"a %20"
+
+
 @given(st.text())
 def test_any_message_survives_the_header(text: str) -> None:
     encoded = encode_message(text)
     assert all(0x20 <= byte <= 0x7E for byte in encoded)
+    assert encoded == encoded.strip()
     assert decode_message(encoded) == text.encode("utf-8", "replace").decode()
 
 
