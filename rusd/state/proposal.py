@@ -20,6 +20,7 @@ import struct
 from typing import TYPE_CHECKING
 
 import attrs
+from google.protobuf.message import DecodeError
 
 from etcdpb import rpc_pb2, rusd_pb2
 
@@ -97,5 +98,8 @@ def decode(data: bytes) -> Proposal:
         raise ValueError(f"log entry of {len(data)} bytes is shorter than its head")
     kind_number, member, boot, number, term = _HEAD.unpack_from(data)
     kind = Kind(kind_number)
-    request = REQUEST_TYPES[kind].FromString(data[_HEAD.size :])
+    try:
+        request = REQUEST_TYPES[kind].FromString(data[_HEAD.size :])
+    except DecodeError as error:  # no ValueError by itself
+        raise ValueError(f"log entry of kind {kind.name} without its request: {error}") from error
     return Proposal(kind, RequestId(member, boot, number), term, request)

@@ -43,9 +43,11 @@ def test_a_request_survives_with_all_its_fields() -> None:
     assert proposal.decode(proposal.encode(Kind.PUT, 1, 2, 3, request)).request == request
 
 
-@pytest.mark.parametrize("data", [b"", b"\1", b"\1" * 28, b"\0" + b"\1" * 30, b"\xee" + b"\1" * 30])
+@pytest.mark.parametrize(
+    "data", [b"", b"\1", b"\1" * 28, b"\0" + b"\1" * 30, b"\xee" + b"\1" * 30, b"\1" * 29 + b"\xff"]
+)
 def test_bytes_that_are_no_proposal_are_refused(data: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - two texts, one meaning
+    with pytest.raises(ValueError):  # noqa: PT011 - several texts, one meaning
         proposal.decode(data)
 
 
