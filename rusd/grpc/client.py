@@ -291,6 +291,8 @@ class ClientConnection:
         call = self._calls.get(stream_id)
         if call is not None:
             call.on_data(data, end_stream)
+            if end_stream:  # ended all the same, and nobody will end our side
+                self.http2.reset_stream(stream_id, ErrorCode.NO_ERROR)
         else:
             self.http2.acknowledge(stream_id, len(data))
 
