@@ -35,6 +35,7 @@ _PREFIX = Struct("<BIQQQQ")
 _OPENING = Struct("<QQI")
 _MARKER = Struct("<QQHH")
 _ENTRY = Struct("<BIQ")
+PREFIX_BYTES = _PREFIX.size
 ENTRY_OVERHEAD_BYTES = _ENTRY.size
 
 _ENTRY_TYPES = {int(kind): kind for kind in EntryType}

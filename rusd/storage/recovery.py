@@ -43,7 +43,14 @@ from rusd.storage.batch import (
 )
 from rusd.storage.errors import CorruptionError, FormatError, MissingSnapshotError
 from rusd.storage.positions import Place, Positions
-from rusd.storage.record import MalformedError, Opening, SnapshotMarker, decode_contents, read_prefix
+from rusd.storage.record import (
+    PREFIX_BYTES,
+    MalformedError,
+    Opening,
+    SnapshotMarker,
+    decode_contents,
+    read_prefix,
+)
 from rusd.storage.segment import RESTORE_ADVICE, Segment, parse_name
 
 MARKERS_KEPT = 4  # more than the two snapshots that are kept, so that a marker outlives its file
@@ -161,6 +168,8 @@ def _bad_start(log: ScannedLog, data: bytes) -> Exception:
 
 def _take_batch(log: ScannedLog, data: bytes, offset: int, header: Header) -> None:
     """Add the intact batch at ``offset``.  What is rare is decoded; the rest is a look at its front."""
+    if header.length < PREFIX_BYTES:
+        raise _corruption(log, offset, "unreadable batch: shorter than what every batch begins with")
     prefix = read_prefix(data, offset + HEADER_BYTES)
     opens_log = offset == 0 and len(log.segments) == 1
     if not opens_log and (header.number, header.previous) != (log.next_number, log.checksum):

@@ -9,7 +9,7 @@ import pytest
 
 from rusd.raft.messages import Entry, EntryType, HardState
 from rusd.storage import CorruptionError, FormatError, SnapshotMarker, wal
-from rusd.storage.batch import CONTINUATION, END, MAGIC, SECTOR_BYTES
+from rusd.storage.batch import CONTINUATION, END, MAGIC, SECTOR_BYTES, encode_batch, read_header
 from rusd.testing.disk import MemoryDisk
 
 DIRECTORY = "/wal"
@@ -224,3 +224,17 @@ def test_a_refusal_names_file_offset_and_remedy_and_changes_nothing() -> None:
     assert (caught.value.path, caught.value.offset) == (path, at)
     assert disk.open(path).read_at(0, 1 << 20) == data[: at + 60] + b"\xff" + data[at + 61 :]
     assert disk.exists(f"{DIRECTORY}/next.tmp")
+
+
+def test_a_batch_with_a_good_checksum_that_is_too_short_to_say_anything_is_refused() -> None:
+    disk = MemoryDisk()
+    wal.create(disk, DIRECTORY, b"identity").close()
+    path = f"{DIRECTORY}/{disk.list_directory(DIRECTORY)[0]}"
+    file = disk.open(path)
+    first = read_header(file.read_at(0, file.size()))
+    assert first is not None
+    batch, _ = encode_batch(first.number + 1, first.checksum, b"short")
+    file.write_at(first.size, batch)
+    with pytest.raises(CorruptionError, match="unreadable batch") as caught:
+        wal.open(disk, DIRECTORY)
+    assert caught.value.offset == first.size
