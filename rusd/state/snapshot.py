@@ -73,7 +73,8 @@ def cut(machine: StateMachine, index: int, term: int, voters: Iterable[int], lea
 def load(machine: StateMachine, header: bytes, chunks: Iterable[bytes]) -> None:
     """Replace the state of ``machine`` by that of a snapshot.
 
-    Raises :class:`~rusd.mvcc.SnapshotFormatError` if the two don't belong together.
+    Raises :class:`~rusd.mvcc.SnapshotFormatError` if the two don't belong together, and
+    :class:`~google.protobuf.message.DecodeError` for a header that is none.
     """
     summary = rusd_pb2.SnapshotHeader.FromString(header)
     loader = Loader()
@@ -133,5 +134,8 @@ def _member(message: rusd_pb2.Member) -> Member:
 def _attach_leases(machine: StateMachine, store: Store) -> None:
     """Attachments are not written down: every live key's record names its lease."""
     for record in store.range(b"\0", b"\0").records:
-        if record.lease:
-            machine.leases.attach(record.key, record.lease)
+        if not record.lease:
+            continue
+        if not machine.leases.exists(record.lease):
+            raise SnapshotFormatError(f"a key of the snapshot names lease {record.lease}, which is not in it")
+        machine.leases.attach(record.key, record.lease)

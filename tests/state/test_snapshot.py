@@ -124,3 +124,14 @@ def test_a_history_that_is_not_the_headers_is_refused(make: Callable[..., Any]) 
         snapshot.load(StateMachine(), first.header, second_chunks)
     with pytest.raises(SnapshotFormatError):
         snapshot.load(StateMachine(), second.header, first_chunks)
+
+
+def test_a_key_whose_lease_is_not_in_the_snapshot_is_refused(make: Callable[..., Any]) -> None:
+    machine = make()
+    machine.apply((Kind.LEASE_GRANT, rpc_pb2.LeaseGrantRequest(ID=5, TTL=60)))
+    machine.apply((Kind.PUT, rpc_pb2.PutRequest(key=b"k", lease=5)))
+    cut = snapshot.cut(machine.machine, 2, 1, {7}, ())
+    header = rusd_pb2.SnapshotHeader.FromString(cut.header)
+    del header.leases[:]
+    with pytest.raises(SnapshotFormatError, match="lease 5"):
+        snapshot.load(StateMachine(), header.SerializeToString(), chunks(cut))
