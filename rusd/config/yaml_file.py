@@ -85,6 +85,9 @@ def _load(text: str) -> dict[Any, Any]:
     except yaml.YAMLError as error:
         detail = " ".join(str(error).split())
         raise refusal(f"error converting YAML to JSON: yaml: {detail}") from None
+    except (ValueError, LookupError, AttributeError, RecursionError) as error:
+        # What PyYAML lets through of a date like 2001-99-99, a tag like !!int on a word, or deep nesting.
+        raise refusal(f"error converting YAML to JSON: yaml: cannot decode a value: {error}") from None
     if document is None:
         return {}
     if not isinstance(document, dict):
