@@ -127,6 +127,8 @@ class HttpConnection:
             if not isinstance(head, h11.Request):
                 return None
             self._idle = False
+            if head.method == b"CONNECT":  # an answer would turn the connection into a tunnel
+                raise h11.RemoteProtocolError("CONNECT is not supported", error_status_hint=405)
             body = bytearray()
             while isinstance(event := await self._next_event(), h11.Data):
                 body += event.data

@@ -143,6 +143,12 @@ async def test_what_is_not_http_is_400(running: Any, site: Site) -> None:
     assert not site.requests
 
 
+async def test_connect_is_refused_before_a_handler_can_make_a_tunnel_of_it(running: Any, site: Site) -> None:
+    answer = await exchange(running, get(b"x:1", method=b"CONNECT"))
+    assert answer.startswith(b"HTTP/1.1 405")
+    assert site.requests == []
+
+
 async def test_a_crashing_handler_is_500_and_logged(running: Any) -> None:
     channel = await running.connect()
     assert (await on(channel, get(b"/crash"))).startswith(b"HTTP/1.1 500")
