@@ -10,6 +10,7 @@ import pytest
 from rusd.raft.messages import Entry, EntryType, HardState
 from rusd.storage import CorruptionError, FormatError, SnapshotMarker, wal
 from rusd.storage.batch import CONTINUATION, END, MAGIC, SECTOR_BYTES, encode_batch, read_header
+from rusd.storage.record import encode_payload
 from rusd.testing.disk import MemoryDisk
 
 DIRECTORY = "/wal"
@@ -231,10 +232,16 @@ def test_a_batch_with_a_good_checksum_that_is_too_short_to_say_anything_is_refus
     wal.create(disk, DIRECTORY, b"identity").close()
     path = f"{DIRECTORY}/{disk.list_directory(DIRECTORY)[0]}"
     file = disk.open(path)
-    first = read_header(file.read_at(0, file.size()))
-    assert first is not None
-    batch, _ = encode_batch(first.number + 1, first.checksum, b"short")
-    file.write_at(first.size, batch)
+    header = read_header(file.read_at(0, file.size()))
+    assert header is not None
+    number, checksum, offset, empty_at = header.number, header.checksum, header.size, 0
+    rows = [Entry(1, index, EntryType.NORMAL, b"x") for index in (1, 2)]
+    for payload in (encode_payload(HardState(), rows[:1]), b"", encode_payload(HardState(), rows[1:])):
+        number += 1
+        batch, checksum = encode_batch(number, checksum, payload)
+        file.write_at(offset, batch)
+        empty_at = empty_at if payload else offset
+        offset += len(batch)
     with pytest.raises(CorruptionError, match="unreadable batch") as caught:
         wal.open(disk, DIRECTORY)
-    assert caught.value.offset == first.size
+    assert caught.value.offset == empty_at
