@@ -14,8 +14,8 @@ from typing import Any
 import trio
 from google.protobuf.message import Message
 
-from etcdpb import rusd_pb2
-from rusd.grpc import Pending, Registry
+from etcdpb import rpc_pb2, rusd_pb2
+from rusd.grpc import EndOfRequests, Pending, Registry
 from rusd.lease import Lessor
 from rusd.logs import make_logger
 from rusd.mvcc import Compaction, Record
@@ -192,7 +192,7 @@ def digest(machine: StateMachine) -> tuple[object, ...]:
 class Etcd:
     """The member."""
 
-    def __init__(self, *, quota: int, limits: Limits, checkpoints: bool) -> None:
+    def __init__(self, *, quota: int, limits: Limits, checkpoints: bool, small_hub: bool) -> None:
         self.clock = ManualClock()
         self.sink = ListSink()
         self.parts = _Parts(self.clock)
@@ -205,7 +205,9 @@ class Etcd:
             machine.apply_configuration(change.SerializeToString())
         store = self.machine.store
         self.log = Log(self.machine, self.follower)
-        self.hub = self.parts.hub = WatchHub(store)
+        self.hub = self.parts.hub = (
+            WatchHub(store, max_deliveries=4, max_bytes=500) if small_hub else WatchHub(store)
+        )
         self.lessor = self.parts.lessor = Lessor(self.machine.leases, checkpoints=checkpoints)
         self.parts.quota = Quota(quota, lambda: store.bytes_in_use)
         self.context = Context(
@@ -234,8 +236,6 @@ class Etcd:
     def expire(self, seconds: float) -> None:
         """Time passes, and the leader proposes what follows from it."""
         self.clock.advance(seconds)
-        from etcdpb import rpc_pb2
-
         now = self.clock.monotonic()
         for lease_id in self.lessor.expired(now):
             request = rpc_pb2.LeaseRevokeRequest(ID=lease_id)
@@ -322,8 +322,6 @@ class Requests:
         self._send.close()
 
     async def receive(self) -> Any:
-        from rusd.grpc import EndOfRequests
-
         try:
             return await self._receive.receive()
         except trio.EndOfChannel:

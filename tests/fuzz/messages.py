@@ -32,6 +32,8 @@ KEYS: Final = (
     b"lock/1",
     b"k" * 300,
 )
+ENDS: Final = (b"", b"\0", b"c", b"e", b"b", b"\xff", b"a", b"b\0\0", b"\xff\xff\0")
+IDS: Final = (1, 2, 0, 3, -4, 7, 2**63 - 1, -(2**63))
 VALUES: Final = (b"", b"v", b"w" * 40, b"x" * 1000, b"\0\xff", b"y" * 5000)
 TEXTS: Final = ("", "x", "3.6.0", "http://h:1", "\u00e9\0", "t" * 300)
 INTEGERS: Final = (
@@ -53,6 +55,11 @@ INTEGERS: Final = (
 )
 ENUMS: Final = (0, 1, 2, 3, 4, 5, 77, -1, 2**31 - 1, -(2**31))
 MOST_NODES: Final = 250
+DEEPEST: Final = 20  # levels built here; for more there is deep_txn
+
+# Fields without which most requests are refused at once: for these, a set bit leaves them out.
+_WANTED: Final = frozenset(("key", "ID", "TTL", "name", "leader", "action", "value"))
+_NAMES_OF_IDS: Final = frozenset(("ID", "lease", "watch_id", "memberID", "id"))
 
 _RANGES: Final = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -71,32 +78,37 @@ class Builder:
         self._source = source
         self._revision = revision
         self._nodes = 0
+        self._depth = 0
 
     def build(self, descriptor: Descriptor) -> Message:
         """One message."""
         self._nodes += 1
+        self._depth += 1
         message = GetMessageClass(descriptor)()
         fields = _plain_fields(descriptor)
         bits = int.from_bytes(self._source.take((len(fields) + 7) // 8), "big")
         for number, field in enumerate(fields):
-            if bits >> number & 1:
+            if (bits >> number & 1) != (field.name in _WANTED):
                 self._set(message, field)
         for oneof in descriptor.oneofs:
             choice = self._source.byte() % (len(oneof.fields) + 1)
             if choice:
                 self._set(message, oneof.fields[choice - 1])
+        self._depth -= 1
         return message
 
     def _set(self, message: Message, field: FieldDescriptor) -> None:
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            return
         if field.is_repeated:
             self._fill(getattr(message, field.name), field)
         elif field.message_type is not None:
-            if self._nodes < MOST_NODES:
+            if self._has_room:
                 getattr(message, field.name).CopyFrom(self.build(field.message_type))
         else:
             setattr(message, field.name, self._scalar(field))
+
+    @property
+    def _has_room(self) -> bool:
+        return self._nodes < MOST_NODES and self._depth < DEEPEST
 
     def _fill(self, values: Any, field: FieldDescriptor) -> None:
         choice = self._source.byte()
@@ -106,7 +118,7 @@ class Builder:
         for _ in range(choice % 4 + 1):
             if field.message_type is None:
                 values.append(self._scalar(field))
-            elif self._nodes < MOST_NODES:
+            elif self._has_room:
                 values.append(self.build(field.message_type))
 
     def _scalar(self, field: FieldDescriptor) -> Any:
@@ -119,14 +131,15 @@ class Builder:
         if kind == FieldDescriptor.CPPTYPE_STRING:
             if field.type != FieldDescriptor.TYPE_BYTES:
                 return source.pick(TEXTS)
-            return source.pick(VALUES) if field.name == "value" else self._key()
-        number = self._integer()
+            return source.pick(VALUES) if field.name == "value" else self._key(field.name)
+        number = source.pick(IDS) if field.name in _NAMES_OF_IDS else self._integer()
         low, high = _RANGES[kind]
         return number if low <= number <= high else number & high
 
-    def _key(self) -> bytes:
+    def _key(self, name: str) -> bytes:
         choice = self._source.byte()
-        return self._source.chunk() if choice >= 0xF0 else KEYS[choice % len(KEYS)]
+        pool = ENDS if name == "range_end" else KEYS
+        return self._source.chunk() if choice >= 0xF0 else pool[choice % len(pool)]
 
     def _integer(self) -> int:
         choice = self._source.byte()

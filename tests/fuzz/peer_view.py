@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict, deque
+from collections.abc import Mapping
 
 import hpack
 
@@ -134,6 +135,11 @@ class PeerView:
             elif kind == HEADERS:
                 self._opened.add(stream_id)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether what was sent stops inside a frame."""
+        return self._in.rest > 0
+
     # -- what the connection sends --------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
@@ -146,11 +152,17 @@ class PeerView:
         assert not self._out.rest, "half a frame"
         self._turn += 1
 
-    def settled(self) -> None:
-        """The connection is open and has parsed everything: nothing may be left to answer."""
+    def settled(self, queued: Mapping[int, int] | None = None) -> None:
+        """The connection is open, has parsed everything, and has nothing more to send.
+
+        So nothing may be left to answer, and what is ``queued`` (stream → bytes) must lack a window.
+        """
         assert not self._settings, "SETTINGS that were not acknowledged"
         assert not self._pings, "a PING that was not answered"
         assert self._block is None
+        for stream_id, length in (queued or {}).items():
+            window = min(self._window, self._initial_window + self._credit[stream_id])
+            assert not length or window <= 0, "held back although there is a window"
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         match kind:

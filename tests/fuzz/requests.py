@@ -60,7 +60,8 @@ FROM_THE_LOG: Final = (
     (Kind.CLUSTER_VERSION, rusd_pb2.ClusterVersion.DESCRIPTOR),
     (Kind.ALARM, rpc_pb2.AlarmRequest.DESCRIPTOR),
 )
-MOST_STEPS: Final = 60
+MOST_STEPS: Final = 40
+SMALL_QUOTA: Final = 45_000
 
 
 class Session:
@@ -68,9 +69,10 @@ class Session:
 
     def __init__(self, choices: int) -> None:
         self.etcd = Etcd(
-            quota=200_000 if choices & 1 else 0,
+            quota=SMALL_QUOTA if choices & 1 else 0,
             limits=Limits(max_txn_ops=4, max_request_bytes=6000) if choices & 2 else Limits(),
             checkpoints=bool(choices & 4),
+            small_hub=bool(choices & 0x40),
         )
         self.deep = False
         self._waiting: list[tuple[Pending, Callable[[bytes], Message]]] = []
@@ -78,7 +80,23 @@ class Session:
         self.answers: list[Answers] = []
         self._dumps: list[Any] = []
         self.nursery: trio.Nursery | None = None
-        self._keep_alives: dict[str, Requests] = {}
+        self._streams: dict[str, Requests] = {}
+        if choices & 0x80:
+            self._furnish()
+
+    def _furnish(self) -> None:
+        """A past: keys with and without leases, one deleted and one made anew, and a compaction."""
+        for lease in (1, 2):
+            self.propose(Kind.LEASE_GRANT, rpc_pb2.LeaseGrantRequest(ID=lease, TTL=600))
+        for number, key in enumerate((b"a", b"b", b"c", b"d/1", b"a", b"d/2")):
+            put = rpc_pb2.PutRequest(key=key, value=b"%d" % number, lease=number % 3)
+            self.propose(Kind.PUT, put)
+        self.propose(Kind.DELETE_RANGE, rpc_pb2.DeleteRangeRequest(key=b"c"))
+        self.propose(Kind.COMPACT, rpc_pb2.CompactionRequest(revision=4))
+        self.propose(Kind.PUT, rpc_pb2.PutRequest(key=b"c", lease=1))
+        if self.etcd.parts.quota.limit == SMALL_QUOTA:  # little room is left
+            self.propose(Kind.PUT, rpc_pb2.PutRequest(key=b"large", value=bytes(15_000)))
+        self.settle()
 
     # -- calls ------------------------------------------------------------------------------------
 
@@ -143,11 +161,11 @@ class Session:
         if method.kind is MethodKind.TASK:
             self.nursery.start_soon(self._run_task, method, request)
             return
-        requests = self._keep_alives.get(method.path)
+        requests = self._streams.get(method.path)
         if requests is not None and not method.single_request:
             requests.put(request)
             return
-        requests = self._keep_alives[method.path] = Requests()
+        requests = self._streams[method.path] = Requests()
         requests.put(request)
         if method.single_request:
             requests.end()
@@ -169,8 +187,8 @@ class Session:
         except StatusError as error:
             judge(error)
         finally:
-            if self._keep_alives.get(method.path) is requests:
-                del self._keep_alives[method.path]
+            if self._streams.get(method.path) is requests:
+                del self._streams[method.path]
 
     # -- what goes on besides -------------------------------------------------------------------------
 
@@ -208,12 +226,16 @@ class Session:
                 etcd.expire((0.5, 3.0, 301.0, 1e10)[choice >> 3 & 3])
             case 2:
                 self._dumps.append(etcd.machine.store.dump())
+            case 3 if self._dumps:
+                dump = self._dumps.pop()
+                while dump.next_chunk(2) is not None:
+                    pass
+                dump.close()
             case 3:
-                if self._dumps:
-                    dump = self._dumps.pop()
-                    while dump.next_chunk(2) is not None:
-                        pass
-                    dump.close()
+                kinds = (rpc_pb2.NOSPACE, rpc_pb2.CORRUPT)
+                alarm = rpc_pb2.AlarmRequest(action=rpc_pb2.AlarmRequest.ACTIVATE, memberID=7)
+                alarm.alarm = kinds[choice >> 3 & 1]
+                self.propose(Kind.ALARM, alarm)
             case 4:
                 for answers in self.answers:
                     answers.set_writable(bool(choice & 8))
@@ -221,13 +243,14 @@ class Session:
                 for client in self.watches:
                     client.tick_progress()
                     client.pump()
-            case 6:
+            case 6 if choice & 8:
                 etcd.parts.quota.defragment()
+            case 6:
+                etcd.hub.history_replaced(etcd.machine.store)
+            case 7 if choice & 8:
+                etcd.lessor.demote()
             case 7:
-                if choice & 8:
-                    etcd.lessor.demote()
-                else:
-                    etcd.lessor.promote(etcd.clock.monotonic(), 1.0)
+                etcd.lessor.promote(etcd.clock.monotonic(), 1.0)
 
     def finish(self) -> None:
         self.settle()
@@ -346,7 +369,7 @@ def target(data: bytes) -> None:
     source = Source(data)
     choices = source.byte()
     session = Session(choices)
-    if choices & 0x18 == 0x18:
+    if choices & 0x38 == 0x38:
         clock = trio.testing.MockClock(autojump_threshold=0)
         trio.run(run_with_tasks, session, source, clock=clock)
     else:

@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from tests.fuzz import calls, frames, headers, requests
+from tests.fuzz import calls, files, frames, headers, http1, requests, settings
 
 CORPUS: Final = Path(__file__).with_name("corpus")
 
@@ -24,12 +24,16 @@ class Target:
 TARGETS: Final = {
     "frames": Target(frames.target, ("rusd/http2/*.py",)),
     "headers": Target(headers.target, ("rusd/http2/hpack.py",)),
-    "calls": Target(calls.target, ("rusd/grpc/*.py",)),
+    "calls": Target(calls.target, ("rusd/grpc/[!p]*.py",)),
     "requests": Target(
         requests.target,
         ("rusd/services/*.py", "rusd/mvcc/*.py", "rusd/state/*.py", "rusd/lease/*.py", "rusd/watch/*.py"),
     ),
+    "files": Target(files.target, ("rusd/storage/*.py", "rusd/mvcc/snapshot.py", "rusd/state/snapshot.py")),
+    "settings": Target(settings.target, ("rusd/config/*.py", "rusd/durations.py")),
+    "http1": Target(http1.target, ("rusd/net/http1.py", "rusd/net/sniff.py")),
 }
+"""The first four are the entry points of the protocols; the others eat bytes too."""
 
 
 def load_corpus(name: str) -> list[bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fuzz import calls, headers
+from tests.fuzz import call_server, headers
 from tests.fuzz.peer_view import (
     ACK,
     CONTINUATION,
@@ -106,7 +106,7 @@ def test_a_bad_end_of_a_call_is_noticed(trailers: list[tuple[bytes, bytes]], dat
     stream.data = data
     stream.sections = [[(b":status", b"200"), (b"content-type", b"application/grpc")], trailers]
     with pytest.raises((AssertionError, ValueError, struct.error)):
-        calls.judge(stream, b"/t.T/Echo")
+        call_server.judge(stream, b"/t.T/Echo")
 
 
 def test_decoders_that_differ_are_noticed() -> None:
