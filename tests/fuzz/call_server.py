@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from google.protobuf.wrappers_pb2 import StringValue
 
-from rusd.grpc import Call, Code, Deadlines, EndOfRequests, Pending, Registry, StatusError
+from rusd.grpc import Call, Code, Deadlines, EndOfRequests, LongAnswer, Pending, Registry, StatusError
 from rusd.grpc.metadata import from_headers, to_headers
 from rusd.grpc.server import ServerConnection
 from rusd.grpc.server_call import ServerCall, StreamCall
-from rusd.http2 import Settings
+from rusd.http2 import ErrorCode, Settings
 from tests.fuzz.encoder import Encoder
 from tests.fuzz.headers import is_sound
 from tests.fuzz.peer_view import (
@@ -79,6 +79,8 @@ CONTENT_TYPES: Final = (
 class Host:
     """What the network side would be: notes what it is asked for."""
 
+    engine: ServerConnection
+
     def __init__(self) -> None:
         self.now = 100.0
         self.started: list[ServerCall] = []
@@ -104,8 +106,18 @@ class Host:
 
         call.on_cancelled = on_cancelled
 
+    def start_long(self, call: ServerCall, answer: LongAnswer) -> None:
+        raise AssertionError("no handler here gives a long answer")
+
     def wrote(self) -> None:
         self.wrote_count += 1
+
+    def grew(self) -> None:
+        assert self.engine.held.weigh() > 0
+
+    def end(self, code: ErrorCode, reason: str) -> None:
+        self.engine.http2.goaway(code, reason.encode())
+        self.engine.lost()
 
     def crashed(self, call: ServerCall, error: Exception) -> None:
         assert isinstance(error, (HandlerError, TypeError)), repr(error)
@@ -139,6 +151,7 @@ class Server:
             connection_window=WINDOW,
             output_limit=500 if choices & 4 else None,
         )
+        self.host.engine = self.engine
         self.view = PeerView(client=False, window=WINDOW, stream_window=65_535)
         self._encoder = Encoder()
         self._next_id = 1

@@ -72,6 +72,9 @@ class Host:
         assert self.connection.queued(stream_id) < self.connection.low_water_mark
         self.act(stream_id, 3)
 
+    def on_ping(self) -> None:
+        assert not self.connection.closed
+
     def on_ping_ack(self, payload: bytes) -> None:
         assert len(payload) == 8
 
