@@ -1,0 +1,174 @@
+"""The command line: ``python -m chaos --help``.
+
+Exit status 0: run and nothing found.  1: a promise was broken.  2: there was nothing to judge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shlex
+import sys
+import tempfile
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import trio
+
+from chaos import history
+from chaos.checkers.judge import Verdict, judge
+from chaos.faults import FAULTS
+from chaos.run import NotStartedError, Settings, run
+from chaos.server import NoServerError, find_server
+from chaos.workloads import WORKLOADS
+
+PASSED, BROKEN, NOTHING = 0, 1, 2
+SHOWN = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line says; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["check"]:
+        return _check(given[1:])
+    return _run(given)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m chaos",
+        description="Start a cluster, load it, break it, and check what it answered.",
+        epilog="python -m chaos check FILE checks the history of an earlier run again.",
+    )
+    parser.add_argument("--nodes", type=int, default=3, help="members of the cluster (default: 3)")
+    parser.add_argument(
+        "--seed", type=int, help="seed of the schedule and of all parameters (default: a random one)"
+    )
+    parser.add_argument("--duration", type=float, default=60.0, help="seconds under load (default: 60)")
+    parser.add_argument(
+        "--faults", default="all", help="names, comma separated; all; none; all,-kill: all but kill"
+    )
+    parser.add_argument("--workloads", default="all", help="names, comma separated, as with --faults")
+    parser.add_argument("--server", default="rusd", help="rusd, etcd, or the path of an etcd (default: rusd)")
+    parser.add_argument("--rate", type=float, default=60.0, help="operations a second, about (default: 60)")
+    parser.add_argument(
+        "--report", type=Path, help="folder for report, history, data and logs (default: a new one)"
+    )
+    parser.add_argument(
+        "--flag", action="append", default=[], help="one more flag for each member; may be repeated"
+    )
+    parser.add_argument("--list-faults", action="store_true", help="say what faults and workloads there are")
+    parser.add_argument(
+        "--show-schedule", action="store_true", help="print the schedule of the seed, run nothing"
+    )
+    return parser
+
+
+def _run(given: Sequence[str]) -> int:
+    parser = _parser()
+    options = parser.parse_args(given)
+    if options.list_faults:
+        return _list()
+    if options.nodes < 1 or options.duration <= 0 or options.rate <= 0:
+        parser.error("--nodes, --duration and --rate must be positive")
+    seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
+    folder = options.report or Path(tempfile.mkdtemp(prefix="chaos-"))
+    try:
+        faults = [FAULTS[name] for name in choose(options.faults, FAULTS)]
+        workloads = [WORKLOADS[name] for name in choose(options.workloads, WORKLOADS)]
+        settings = Settings(
+            server=find_server(options.server),
+            nodes=options.nodes,
+            seed=seed,
+            duration=options.duration,
+            faults=faults,
+            workloads=workloads,
+            folder=folder,
+            rate=options.rate,
+            flags=options.flag,
+            command=_replay_command(given, seed),
+        )
+    except (ValueError, NoServerError) as error:
+        parser.error(str(error))
+    if options.show_schedule:
+        for plan in settings.schedule:
+            print(plan)
+        return PASSED
+    try:
+        happened = trio.run(run, settings)
+    except NotStartedError as error:
+        print(f"NOT RUN: {error}", file=sys.stderr)
+        return NOTHING
+    verdict = judge(happened)
+    return _tell(verdict, folder, settings.command)
+
+
+def _check(given: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m chaos check", description="Check a recorded history.")
+    parser.add_argument("file", type=Path, help="history.jsonl of a run")
+    options = parser.parse_args(given)
+    try:
+        with options.file.open() as lines:
+            happened = history.read(lines)
+    except (OSError, history.FormatError) as error:
+        print(f"NOT CHECKED: {error}", file=sys.stderr)
+        return NOTHING
+    return _tell(judge(happened), options.file.parent, "")
+
+
+def _tell(verdict: Verdict, folder: Path, command: str) -> int:
+    for violation in verdict.violations[:SHOWN]:
+        at = "" if violation.at is None else f" at {violation.at:.3f} s"
+        print(f"  {violation.rule}{at}: {violation.text}")
+    if len(verdict.violations) > SHOWN:
+        print(f"  … and {len(verdict.violations) - SHOWN} more")
+    for trouble in verdict.troubles:
+        print(f"  noticed: {trouble}")
+    print(f"  history: {folder}")
+    if command:
+        print(f"  again:   {command}")
+    print(verdict.line())
+    return PASSED if verdict.passed else BROKEN
+
+
+def choose(text: str, known: Collection[str]) -> list[str]:
+    """The names that ``text`` chooses from ``known``: ``all``, ``none``, names, and ``-name`` to leave one
+    out.
+
+    Raises :class:`ValueError` for a name that isn't known.
+    """
+    chosen: list[str] = []
+    for word in (part.strip() for part in text.split(",")):
+        name = word.removeprefix("-")
+        if word == "all":
+            chosen += [one for one in known if one not in chosen]
+        elif word in ("none", ""):
+            continue
+        elif name not in known:
+            raise ValueError(f"{name!r} is none of {', '.join(known)}")
+        elif word.startswith("-"):
+            chosen = [one for one in chosen if one != name]
+        elif name not in chosen:
+            chosen.append(name)
+    return chosen
+
+
+def _list() -> int:
+    print("faults:")
+    for fault in FAULTS.values():
+        print(f"  {fault.name:12} {fault.summary}")
+    print("workloads:")
+    for workload in WORKLOADS.values():
+        print(f"  {workload.name:12} {workload.summary}")
+    return PASSED
+
+
+def _replay_command(given: Sequence[str], seed: int) -> str:
+    words = ["python", "-m", "chaos", *given]
+    if not any(word == "--seed" or word.startswith("--seed=") for word in given):
+        words.append(f"--seed={seed}")
+    return shlex.join(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

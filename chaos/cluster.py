@@ -1,0 +1,259 @@
+"""A cluster of real processes: folders, ports, logs, and every way to end one.
+
+All methods may be called in any state of a member: faults overlap, and a member that one fault has killed
+is not there for the next to pause.  Nothing outlives the ``async with``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import trio
+
+from chaos.client import Address
+from chaos.links import Network
+from chaos.proxy import Directory, Proxy, open_listeners
+from chaos.server import Part, Server, flags, founding_id
+
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+POLL_SECONDS = 0.02
+PORTS = (11_000, 30_000)
+_PR_SET_PDEATHSIG = 1
+
+
+class ClusterError(Exception):
+    """A member did not start or stop; carries the end of its log."""
+
+
+@attrs.define(eq=False)
+class Member:
+    """One member and its process."""
+
+    index: int
+    client_port: int
+    peer_port: int
+    proxy_port: int
+    folder: Path
+    name: str
+    generation: int = 0
+    process: subprocess.Popen[bytes] | None = None
+    existing: Sequence[str] = ()
+    paused: bool = False
+    wanted: bool = False
+    """Whether it should be running: a process that is gone though wanted has died by itself."""
+
+    @property
+    def peer_url(self) -> str:
+        """What other members are told."""
+        return f"http://127.0.0.1:{self.proxy_port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there, stopped or not."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def log_path(self) -> Path:
+        return self.folder / "server.log"
+
+    def log_tail(self, lines: int = 15) -> str:
+        """The end of its log."""
+        if not self.log_path.exists():
+            return "(no log)"
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Cluster:
+    """Members, by index.  Made by :func:`running`."""
+
+    def __init__(
+        self, server: Server, members: Sequence[Member], proxy: Proxy, token: str, more: Sequence[str]
+    ) -> None:
+        self.server = server
+        self.members = list(members)
+        self.proxy = proxy
+        self.network = proxy.network
+        self._token = token
+        self._more = list(more)
+        self.before_start: Callable[[Member], Callable[[], None] | None] = lambda member: None
+        """What to do in the new process before it becomes the server, if anything."""
+        self.after_start: Callable[[Member], None] = lambda member: None
+        for member in members:
+            proxy.directory.ids[founding_id(member.peer_url, token)] = member.index
+        proxy.directory.pids = self.pids
+
+    @property
+    def size(self) -> int:
+        return len(self.members)
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where the members listen for clients."""
+        return [Address("127.0.0.1", member.client_port) for member in self.members]
+
+    def pids(self) -> dict[int, int]:
+        """The processes that are there, by member."""
+        return {
+            member.index: member.process.pid
+            for member in self.members
+            if member.process is not None and member.running
+        }
+
+    # -- life and death -----------------------------------------------------------------
+
+    def launch(self, index: int) -> None:
+        """Start a member that isn't running, without waiting for it to serve."""
+        member = self.members[index]
+        member.wanted = True
+        if member.running:
+            return
+        part = Part(
+            name=member.name,
+            folder=member.folder,
+            client_port=member.client_port,
+            peer_port=member.peer_port,
+            advertised_peer_url=member.peer_url,
+            initial_cluster=member.existing or [f"{one.name}={one.peer_url}" for one in self.members],
+            token=self._token,
+            existing=bool(member.existing),
+        )
+        member.folder.mkdir(parents=True, exist_ok=True)
+        member.paused = False
+        prepare = self.before_start(member)
+        with member.log_path.open("ab") as log:
+            member.process = subprocess.Popen(
+                [*self.server.command, *flags(part, self._more)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=dict(self.server.environment),
+                preexec_fn=lambda: _in_child(prepare),  # noqa: PLW1509 - no thread of ours holds a lock that it needs
+            )
+        self.after_start(member)
+
+    async def kill(self, index: int) -> None:
+        """SIGKILL, and wait until the process is gone."""
+        await self._end(index, signal.SIGKILL)
+
+    async def terminate(self, index: int) -> None:
+        """SIGTERM, and wait until the process is gone; one that doesn't go is killed."""
+        await self._end(index, signal.SIGTERM)
+
+    async def _end(self, index: int, number: signal.Signals) -> None:
+        member = self.members[index]
+        member.wanted = False
+        process = member.process
+        if process is None or not member.running:
+            return
+        process.send_signal(number)
+        if member.paused:
+            process.send_signal(signal.SIGCONT)
+            member.paused = False
+        with trio.move_on_after(STOP_SECONDS):
+            while process.poll() is None:
+                await trio.sleep(POLL_SECONDS)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+    def pause(self, index: int) -> None:
+        """SIGSTOP."""
+        member = self.members[index]
+        if member.running and member.process is not None:
+            member.process.send_signal(signal.SIGSTOP)
+            member.paused = True
+
+    def resume(self, index: int) -> None:
+        """SIGCONT."""
+        member = self.members[index]
+        member.paused = False
+        if member.running and member.process is not None:
+            member.process.send_signal(signal.SIGCONT)
+
+    def died(self) -> list[Member]:
+        """Members that ended though nobody ended them."""
+        return [member for member in self.members if member.wanted and not member.running]
+
+    def renew(self, index: int, member_id: str, existing: Sequence[str]) -> None:
+        """Give a member that was added again, as ``member_id``, a fresh folder.
+
+        It joins ``existing`` members.
+        """
+        member = self.members[index]
+        member.generation += 1
+        member.name = f"n{index}.{member.generation}"
+        member.folder = member.folder.parent / member.name
+        member.existing = existing
+        self.proxy.directory.ids[member_id] = index
+
+    def stop_all(self) -> None:
+        """SIGKILL to all, at once."""
+        for member in self.members:
+            member.wanted = False
+            if member.process is not None and member.running:
+                member.process.kill()
+        for member in self.members:
+            if member.process is not None:
+                member.process.wait(STOP_SECONDS)
+
+
+@asynccontextmanager
+async def running(
+    server: Server, size: int, folder: Path, *, token: str = "chaos", more: Sequence[str] = ()
+) -> AsyncIterator[Cluster]:
+    """A new cluster, launched but perhaps not serving yet; data and logs are under ``folder``."""
+    listeners = await open_listeners(size)
+    ports = free_ports(2 * size)
+    members = [
+        Member(index, ports[2 * index], ports[2 * index + 1], proxy_port, folder / f"n{index}", f"n{index}")
+        for index, (_, proxy_port) in enumerate(listeners)
+    ]
+    proxy = Proxy(Network(), Directory())
+    cluster = Cluster(server, members, proxy, token, more)
+    async with trio.open_nursery() as nursery:
+        for member, (listener, _) in zip(members, listeners, strict=True):
+            await nursery.start(proxy.serve, member.index, listener, member.peer_port)
+        try:
+            for member in members:
+                cluster.launch(member.index)
+            yield cluster
+        finally:
+            cluster.stop_all()
+            nursery.cancel_scope.cancel()
+
+
+def free_ports(count: int, chance: random.Random | None = None) -> list[int]:
+    """TCP ports of the loopback interface that were free a moment ago.
+
+    A member has to come back on its own port after it was killed.  So these are from below the range that the
+    system gives to connections: nothing takes them while the member is down.
+    """
+    chance = chance or random.SystemRandom()
+    found: set[int] = set()
+    while len(found) < count:
+        port = chance.randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.add(port)
+    return list(found)
+
+
+def _in_child(prepare: Callable[[], None] | None) -> None:
+    """Runs in the new process: it must not outlive this one, nor get its terminal's Ctrl-C."""
+    os.setsid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if prepare is not None:
+        prepare()

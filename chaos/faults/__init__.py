@@ -1,0 +1,8 @@
+"""What is done to the cluster: each module has some faults, all of them are here by name."""
+
+from chaos.faults import network, processes
+from chaos.faults.base import Fault, Plan, Stage
+
+FAULTS: dict[str, Fault] = {one.name: one for one in (*processes.FAULTS, *network.FAULTS)}
+
+__all__ = ["FAULTS", "Fault", "Plan", "Stage"]

@@ -1,0 +1,229 @@
+"""A whole run: start a cluster, load it, play the faults, let it recover, ask it everything once more.
+
+The order of the end matters.  First the load stops, then all faults are undone and every member must serve
+again; then the revision is read that all watchers have to reach; then hashes are compared.  Only then is
+the history complete enough to be judged.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import attrs
+import trio
+
+from chaos.client import CallError, opened
+from chaos.cluster import Cluster, running
+from chaos.faults import FAULTS, Fault, Plan, Stage
+from chaos.faults.schedule import make_schedule
+from chaos.history import End, History, Recorder, Run, Trouble
+from chaos.history import Fault as FaultRecord
+from chaos.model import WHOLE, Range
+from chaos.observe import compare_hashes, watch_status
+from chaos.server import Server
+from chaos.session import Session, pacing
+from chaos.watching import Watcher
+from chaos.workloads import Workload
+from rusd.environment import Environment, real_environment
+
+READY_SECONDS = 60.0
+RECOVERY_SECONDS = 60.0
+DRAIN_SECONDS = 30.0
+FAULT_PATIENCE_SECONDS = 60.0
+RETRY_SECONDS = 0.2
+
+
+class NotStartedError(Exception):
+    """The cluster did not come up, so there was nothing to check."""
+
+
+@attrs.frozen
+class Settings:
+    """What to run.  ``rate`` is about how many operations all clients together send in a second."""
+
+    server: Server
+    nodes: int
+    seed: int
+    duration: float
+    faults: Sequence[Fault]
+    workloads: Sequence[Workload]
+    folder: Path
+    rate: float = 60.0
+    flags: Sequence[str] = ()
+    command: str = ""
+
+    @property
+    def schedule(self) -> tuple[Plan, ...]:
+        """The faults to come."""
+        return make_schedule(self.seed, self.nodes, self.duration, self.faults)
+
+
+async def run(settings: Settings) -> History:
+    """Run, and return what happened; also written to ``history.jsonl`` in the folder, record by record.
+
+    Raises :class:`NotStartedError`.
+    """
+    began = time.monotonic()
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    with (settings.folder / "history.jsonl").open("w") as file:
+        recorder = Recorder(lambda: round(time.monotonic() - began, 6), file)
+        recorder.add(_head(settings))
+        async with running(
+            settings.server,
+            settings.nodes,
+            settings.folder,
+            token=f"chaos-{settings.seed}",
+            more=settings.flags,
+        ) as cluster:
+            await _Running(settings, cluster, recorder, real_environment()).play()
+    return recorder.history
+
+
+def _head(settings: Settings) -> Run:
+    return Run(
+        seed=settings.seed,
+        nodes=settings.nodes,
+        duration=settings.duration,
+        faults=tuple(sorted(fault.name for fault in settings.faults)),
+        workloads=tuple(workload.name for workload in settings.workloads),
+        server=settings.server.name,
+        command=settings.command,
+    )
+
+
+class _Running:
+    """A run while it goes on."""
+
+    def __init__(
+        self, settings: Settings, cluster: Cluster, recorder: Recorder, environment: Environment
+    ) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._recorder = recorder
+        self._environment = environment
+        self._stage = Stage(cluster, recorder, environment)
+
+    async def play(self) -> None:
+        """From the first answer of the cluster to the last."""
+        members = range(self._cluster.size)
+        if not await self._serving(READY_SECONDS):
+            tails = "\n".join(member.log_tail() for member in self._cluster.members)
+            raise NotStartedError(f"the cluster did not serve within {READY_SECONDS} s:\n{tails}")
+        async with trio.open_nursery() as observers, AsyncExitStack() as stack:
+            watchers = [await self._everything(stack, member) for member in members]
+            self._stage.recorders = watchers
+            for member in members:
+                observers.start_soon(watch_status, self._stage, member)
+                observers.start_soon(watchers[member].run)
+            await self._load()
+            await self._recover()
+            observers.cancel_scope.cancel()
+
+    async def _everything(self, stack: AsyncExitStack, member: int) -> Watcher:
+        """A watcher of the whole key space that stays with ``member``."""
+        address = self._cluster.addresses[member]
+        client = await stack.enter_async_context(opened([address], 0, self._environment))
+        return Watcher(f"all@n{member}", self._recorder, client, member=member)
+
+    # -- the run proper -------------------------------------------------------------------
+
+    async def _load(self) -> None:
+        """Clients and faults, side by side, for as long as was asked."""
+        async with trio.open_nursery() as nursery:
+            faults = await nursery.start(self._play_schedule)
+            async with trio.open_nursery() as clients:
+                process = 0
+                for workload in self._settings.workloads:
+                    for _ in range(workload.clients):
+                        process += 1
+                        clients.start_soon(self._play_client, workload, process)
+                await trio.sleep(self._settings.duration)
+                clients.cancel_scope.cancel()
+            faults.deadline = trio.current_time() + FAULT_PATIENCE_SECONDS
+
+    async def _play_client(self, workload: Workload, process: int) -> None:
+        chance = random.Random(f"client {self._settings.seed} {workload.name} {process}")
+        clients = sum(one.clients for one in self._settings.workloads)
+        interval = pacing(chance, clients / self._settings.rate)
+        async with opened(self._cluster.addresses, process, self._environment) as client:
+            session = Session(process, workload.name, client, self._recorder, interval)
+            await workload.play(session, chance)
+
+    async def _play_schedule(
+        self, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        began = trio.current_time()
+        with trio.CancelScope() as scope:
+            task_status.started(scope)
+            async with trio.open_nursery() as nursery:
+                for plan in self._settings.schedule:
+                    await trio.sleep_until(began + plan.at)
+                    nursery.start_soon(self._play_fault, plan)
+
+    async def _play_fault(self, plan: Plan) -> None:
+        begun, detail = self._recorder.now(), "cut off"
+        try:
+            detail = await FAULTS[plan.fault].play(self._stage, plan)
+        except CallError as error:
+            detail = f"could not: {error}"
+        finally:
+            self._recorder.add(FaultRecord(plan.fault, begun, self._recorder.now(), detail))
+
+    # -- the end ------------------------------------------------------------------------------
+
+    async def _recover(self) -> None:
+        """Everything undone, everybody serving, everything told, everything compared."""
+        for member in self._cluster.died():
+            self._trouble(f"n{member.index} ended by itself:\n{member.log_tail(5)}")
+        for index in range(self._cluster.size):
+            self._cluster.resume(index)
+            self._cluster.launch(index)
+        if not await self._serving(RECOVERY_SECONDS):
+            for member in self._cluster.died():
+                self._trouble(f"n{member.index} does not stay up:\n{member.log_tail(5)}")
+            self._trouble(f"not everybody served again within {RECOVERY_SECONDS} s", fatal=True)
+            return
+        revision = await self._read_revision()
+        with trio.move_on_after(DRAIN_SECONDS):
+            while any(watcher.next <= revision for watcher in self._stage.recorders):
+                await trio.sleep(RETRY_SECONDS)
+        names = tuple(watcher.name for watcher in self._stage.recorders)
+        self._recorder.add(End(self._recorder.now(), revision, names))
+        await compare_hashes(self._stage, revision)
+
+    async def _read_revision(self) -> int:
+        """The present revision, from a read of all keys through each member: operations like any others."""
+        revision = 0
+        async with opened(self._cluster.addresses, 0, self._environment) as client:
+            session = Session(0, "last look", client, self._recorder, lambda: 0.0)
+            for member in range(self._cluster.size):
+                client.move(member)
+                answer = await session.do(Range(WHOLE, WHOLE))
+                revision = max(revision, answer.revision if answer else 0)
+        return revision
+
+    async def _serving(self, seconds: float) -> bool:
+        """Wait until every member answers a linearizable read; False if that takes too long."""
+        with trio.move_on_after(seconds):
+            async with trio.open_nursery() as nursery:
+                for member in range(self._cluster.size):
+                    nursery.start_soon(self._wait_for, member)
+            return True
+        return False
+
+    async def _wait_for(self, member: int) -> None:
+        async with opened(self._cluster.addresses, member, self._environment) as client:
+            while True:
+                try:
+                    await client.send(Range("ready"))
+                except CallError:
+                    await trio.sleep(RETRY_SECONDS)
+                else:
+                    return
+
+    def _trouble(self, text: str, *, fatal: bool = False) -> None:
+        self._recorder.add(Trouble(self._recorder.now(), text, fatal))

@@ -1,0 +1,8 @@
+"""What clients do: each module has some workloads, all of them are here by name."""
+
+from chaos.workloads import keys, leases
+from chaos.workloads.base import Workload
+
+WORKLOADS: dict[str, Workload] = {one.name: one for one in (*keys.WORKLOADS, *leases.WORKLOADS)}
+
+__all__ = ["WORKLOADS", "Workload"]
