@@ -192,9 +192,8 @@ async def opened(addresses: Sequence[Address], first: int, environment: Environm
         try:
             yield Client(addresses, first, environment, nursery)
         except Exception as error:
-            failure = (
-                error  # the nursery would wrap it in a group, but its tasks are nothing the caller knows of
-            )
+            # The nursery would wrap it in a group, but its tasks are nothing that the caller knows of.
+            failure = error
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure

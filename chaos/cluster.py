@@ -25,6 +25,7 @@ from chaos.client import Address
 from chaos.links import Network
 from chaos.proxy import Directory, Proxy, open_listeners
 from chaos.server import Part, Server, flags, founding_id
+from chaos.syscalls import DiskGate
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -47,9 +48,9 @@ class Member:
     proxy_port: int
     folder: Path
     name: str
+    id: int = 0
     generation: int = 0
     process: subprocess.Popen[bytes] | None = None
-    existing: Sequence[str] = ()
     paused: bool = False
     wanted: bool = False
     """Whether it should be running: a process that is gone though wanted has died by itself."""
@@ -87,11 +88,11 @@ class Cluster:
         self.network = proxy.network
         self._token = token
         self._more = list(more)
-        self.before_start: Callable[[Member], Callable[[], None] | None] = lambda member: None
-        """What to do in the new process before it becomes the server, if anything."""
-        self.after_start: Callable[[Member], None] = lambda member: None
+        self.gates: dict[int, DiskGate] = {}
+        """The members' disks, if they are in our hands."""
+        self._gate_nursery: trio.Nursery | None = None
         for member in members:
-            proxy.directory.ids[founding_id(member.peer_url, token)] = member.index
+            self._know(member, founding_id(member.peer_url, token))
         proxy.directory.pids = self.pids
 
     @property
@@ -125,13 +126,14 @@ class Cluster:
             client_port=member.client_port,
             peer_port=member.peer_port,
             advertised_peer_url=member.peer_url,
-            initial_cluster=member.existing or [f"{one.name}={one.peer_url}" for one in self.members],
+            initial_cluster=[f"{one.name}={one.peer_url}" for one in self.members],
             token=self._token,
-            existing=bool(member.existing),
+            existing=member.generation > 0,
         )
         member.folder.mkdir(parents=True, exist_ok=True)
         member.paused = False
-        prepare = self.before_start(member)
+        gate = DiskGate() if self._gate_nursery is not None else None
+        prepare = None if gate is None else gate.prepare()
         with member.log_path.open("ab") as log:
             member.process = subprocess.Popen(
                 [*self.server.command, *flags(part, self._more)],
@@ -141,7 +143,13 @@ class Cluster:
                 env=dict(self.server.environment),
                 preexec_fn=lambda: _in_child(prepare),  # noqa: PLW1509 - no thread of ours holds a lock that it needs
             )
-        self.after_start(member)
+        if gate is not None and self._gate_nursery is not None:
+            self.gates[index] = gate
+            self._gate_nursery.start_soon(gate.serve)
+
+    def hold_gates(self, nursery: trio.Nursery) -> None:
+        """From now on start members with their syncs in our hands."""
+        self._gate_nursery = nursery
 
     async def kill(self, index: int) -> None:
         """SIGKILL, and wait until the process is gone."""
@@ -186,17 +194,21 @@ class Cluster:
         """Members that ended though nobody ended them."""
         return [member for member in self.members if member.wanted and not member.running]
 
-    def renew(self, index: int, member_id: str, existing: Sequence[str]) -> None:
-        """Give a member that was added again, as ``member_id``, a fresh folder.
+    def id_of(self, index: int) -> int:
+        """The member's id in the cluster."""
+        return self.members[index].id
 
-        It joins ``existing`` members.
-        """
+    def renew(self, index: int, member_id: int) -> None:
+        """The member was removed and is added again as ``member_id``: a new name and an empty folder."""
         member = self.members[index]
         member.generation += 1
         member.name = f"n{index}.{member.generation}"
         member.folder = member.folder.parent / member.name
-        member.existing = existing
-        self.proxy.directory.ids[member_id] = index
+        self._know(member, member_id)
+
+    def _know(self, member: Member, member_id: int) -> None:
+        member.id = member_id
+        self.proxy.directory.ids[f"{member_id:x}"] = member.index
 
     def stop_all(self) -> None:
         """SIGKILL to all, at once."""
@@ -211,9 +223,18 @@ class Cluster:
 
 @asynccontextmanager
 async def running(
-    server: Server, size: int, folder: Path, *, token: str = "chaos", more: Sequence[str] = ()
+    server: Server,
+    size: int,
+    folder: Path,
+    *,
+    token: str = "chaos",
+    more: Sequence[str] = (),
+    gated: bool = False,
 ) -> AsyncIterator[Cluster]:
-    """A new cluster, launched but perhaps not serving yet; data and logs are under ``folder``."""
+    """A new cluster, launched but perhaps not serving yet; data and logs are under ``folder``.
+
+    With ``gated`` the members' syncs are in our hands: see :mod:`chaos.syscalls`.
+    """
     listeners = await open_listeners(size)
     ports = free_ports(2 * size)
     members = [
@@ -225,6 +246,8 @@ async def running(
     async with trio.open_nursery() as nursery:
         for member, (listener, _) in zip(members, listeners, strict=True):
             await nursery.start(proxy.serve, member.index, listener, member.peer_port)
+        if gated:
+            cluster.hold_gates(nursery)
         try:
             for member in members:
                 cluster.launch(member.index)

@@ -7,6 +7,7 @@ of processes, sockets or time; the rules are those of etcd's API documentation.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -16,6 +17,9 @@ WHOLE = "\0"
 """As key and as end of a range: every key there is."""
 
 PUT, DELETE = "PUT", "DELETE"
+
+LONG_VALUE = 8000
+"""Characters from which on a value is kept in a history only by what tells it from others."""
 
 
 @attrs.frozen
@@ -150,6 +154,13 @@ class Answer:
     results: tuple[Result, ...] = ()
     ttl: int = 0
     key: str = ""
+
+
+def shortened(value: str) -> str:
+    """A long value as its beginning, length and checksum, which is enough to tell it from others."""
+    if len(value) <= LONG_VALUE:
+        return value
+    return f"{value[:40]}…{len(value)}:{zlib.crc32(value.encode()):08x}"
 
 
 def as_txn(request: KeyRequest) -> Txn:

@@ -19,6 +19,7 @@ import trio
 from chaos.client import CallError, opened
 from chaos.cluster import Cluster, running
 from chaos.faults import FAULTS, Fault, Plan, Stage
+from chaos.faults.disk import gates_needed
 from chaos.faults.schedule import make_schedule
 from chaos.history import End, History, Recorder, Run, Trouble
 from chaos.history import Fault as FaultRecord
@@ -77,7 +78,8 @@ async def run(settings: Settings) -> History:
             settings.nodes,
             settings.folder,
             token=f"chaos-{settings.seed}",
-            more=settings.flags,
+            more=[*settings.flags, *dict.fromkeys(flag for fault in settings.faults for flag in fault.flags)],
+            gated=gates_needed({fault.name for fault in settings.faults}),
         ) as cluster:
             await _Running(settings, cluster, recorder, real_environment()).play()
     return recorder.history
@@ -105,7 +107,7 @@ class _Running:
         self._cluster = cluster
         self._recorder = recorder
         self._environment = environment
-        self._stage = Stage(cluster, recorder, environment)
+        self._stage = Stage(cluster, recorder, environment, gates=cluster.gates)
 
     async def play(self) -> None:
         """From the first answer of the cluster to the last."""
@@ -162,7 +164,10 @@ class _Running:
             async with trio.open_nursery() as nursery:
                 for plan in self._settings.schedule:
                     await trio.sleep_until(began + plan.at)
-                    nursery.start_soon(self._play_fault, plan)
+                    if FAULTS[plan.fault].alone:
+                        await self._play_fault(plan)
+                    else:
+                        nursery.start_soon(self._play_fault, plan)
 
     async def _play_fault(self, plan: Plan) -> None:
         begun, detail = self._recorder.now(), "cut off"

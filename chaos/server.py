@@ -87,7 +87,7 @@ def flags(part: Part, more: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def founding_id(peer_url: str, token: str) -> str:
-    """The id of a member of a new cluster, in hexadecimal: etcd computes it from these two."""
+def founding_id(peer_url: str, token: str) -> int:
+    """The id of a member of a new cluster: etcd computes it from these two."""
     digest = hashlib.sha1((peer_url + token).encode(), usedforsecurity=False).digest()
-    return f"{int.from_bytes(digest[:8], 'big'):x}"
+    return int.from_bytes(digest[:8], "big")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
+import attrs
 import trio
 
 from chaos.client import CALL_SECONDS, CallError, Client, Failed, Unclear
 from chaos.history import FAILED, OK, UNKNOWN, Operation, Recorder
-from chaos.model import Answer, Request
+from chaos.model import WHOLE, Answer, Put, Request, shortened
+from chaos.watching import Watcher
 
 PATIENCE_SECONDS = 0.2
 """How long a client rests after an error, before it tries another member."""
@@ -27,11 +30,22 @@ class Session:
         self._recorder = recorder
         self._interval = interval
         self._values = 0
+        self._watchers = 0
 
     def unique(self) -> str:
         """A value that nobody else ever writes."""
         self._values += 1
         return f"{self.process}.{self._values}"
+
+    def watcher(self, key: str = WHOLE, end: str = WHOLE, **more: Any) -> Watcher:
+        """A new logical watcher of a range; it shares the client, so one thing at a time."""
+        self._watchers += 1
+        name = f"{self._workload} {self.process}.{self._watchers}"
+        return Watcher(name, self._recorder, self._client, key, end, **more)
+
+    def move(self) -> None:
+        """Talk to the next member from now on."""
+        self._client.move()
 
     async def pace(self) -> None:
         """Wait for the time of the next request."""
@@ -59,7 +73,7 @@ class Session:
                     process=self.process,
                     member=member,
                     workload=self._workload,
-                    request=request,
+                    request=_shortened(request),
                     invoked=invoked,
                     returned=returned,
                     outcome=outcome,
@@ -71,6 +85,10 @@ class Session:
         if answer is None:
             await trio.sleep(PATIENCE_SECONDS)
         return answer
+
+
+def _shortened(request: Request) -> Request:
+    return attrs.evolve(request, value=shortened(request.value)) if isinstance(request, Put) else request
 
 
 def pacing(chance: random.Random, mean: float) -> Callable[[], float]:

@@ -26,6 +26,7 @@ from chaos.model import (
     Revoke,
     Txn,
     Unlock,
+    shortened,
 )
 from etcdpb import kv_pb2, rpc_pb2, v3lock_pb2
 
@@ -152,7 +153,7 @@ def to_key_value(kv: kv_pb2.KeyValue) -> KeyValue:
     """The model's form of a key.  Bytes that are not UTF-8 can't be this tool's; they stay visible."""
     return KeyValue(
         kv.key.decode(errors="backslashreplace"),
-        kv.value.decode(errors="backslashreplace"),
+        shortened(kv.value.decode(errors="backslashreplace")),
         kv.create_revision,
         kv.mod_revision,
         kv.version,

@@ -6,7 +6,7 @@ from collections import Counter
 
 import attrs
 
-from chaos.checkers import log, replay
+from chaos.checkers import hashes, lease, linearize, lock, log, replay, totals, watch
 from chaos.checkers.verdict import Violation
 from chaos.history import FAILED, OK, UNKNOWN, End, History, Run, Trouble
 
@@ -48,6 +48,12 @@ def judge(history: History) -> Verdict:
     violations = list(whole.violations)
     replayed = replay.replay(history, whole)
     violations += replayed.violations
+    violations += linearize.check(history)
+    violations += watch.check(history, whole)
+    violations += lease.check(history, whole, replayed.lease_ends)
+    violations += lock.check(history, whole, replayed.explained)
+    violations += totals.check(history)
+    violations += hashes.check(history)
     troubles = history.of(Trouble)
     violations += [Violation("recovery", trouble.text, trouble.at) for trouble in troubles if trouble.fatal]
     if not history.of(End) and not any(trouble.fatal for trouble in troubles):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 import attrs
@@ -12,8 +13,14 @@ import attrs
 from chaos.client import Client, opened
 from chaos.cluster import Cluster
 from chaos.history import Recorder, Status
+from chaos.model import Compact
+from chaos.session import Session
+from chaos.syscalls import DiskGate
 from chaos.watching import Watcher
 from rusd.environment import Environment
+
+FIRST_PROCESS = 1000
+"""Clients of faults are numbered from here on, those of workloads from 1."""
 
 
 @attrs.frozen
@@ -41,7 +48,11 @@ class Stage:
     recorder: Recorder
     environment: Environment
     recorders: Sequence[Watcher] = ()
+    gates: dict[int, DiskGate] = attrs.Factory(dict)
+    """The members' disks, where they are in our hands."""
+    processes: Iterator[int] = attrs.field(factory=lambda: itertools.count(FIRST_PROCESS))
     statuses: dict[int, Status] = attrs.Factory(dict)
+    compacted: int = 1
 
     def leader(self) -> int | None:
         """Who the member with the newest term takes for the leader; None if that isn't known."""
@@ -67,6 +78,22 @@ class Stage:
         """A connection of its own to ``member``."""
         return opened(self.cluster.addresses, member, self.environment)
 
+    @asynccontextmanager
+    async def session(self, name: str, member: int) -> AsyncIterator[Session]:
+        """A client whose requests are part of the history: for whatever changes keys."""
+        async with self.client(member) as client:
+            yield Session(next(self.processes), name, client, self.recorder, lambda: 0.0)
+
+    async def compact(self, behind: int) -> bool:
+        """Compact to ``behind`` revisions before the newest that is safely in the history."""
+        revision = self.told() - behind
+        if revision <= self.compacted:
+            return False
+        async with self.session("compact", self.leader() or 0) as session:
+            done = await session.do(Compact(revision)) is not None
+        self.compacted = max(self.compacted, revision)
+        return done
+
 
 class Fault(Protocol):
     """One kind of fault."""
@@ -84,6 +111,10 @@ class Fault(Protocol):
     @property
     def alone(self) -> bool:
         """Whether nothing else may go on at the same time."""
+
+    @property
+    def flags(self) -> Sequence[str]:
+        """Flags that every member needs for it."""
 
     def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
         """Decide all that chance decides."""

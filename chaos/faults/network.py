@@ -106,6 +106,7 @@ class Partition:
     summary: str = f"the network is cut: {', '.join(SHAPES)}"
     nodes: int = 2
     alone: bool = False
+    flags: tuple[str, ...] = ()
 
     def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
         order, leader = _order(chance, nodes), chance.random() < 0.5
@@ -125,6 +126,7 @@ class Delay:
     summary: str = "messages of one member, or of all, take 20 ms to 1 s longer"
     nodes: int = 2
     alone: bool = False
+    flags: tuple[str, ...] = ()
 
     def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
         shape = chance.choice(("isolate", "shatter", "mute"))
@@ -145,6 +147,7 @@ class Rate:
     summary: str = "the line of one member, or of all, carries only 1 to 50 kB/s"
     nodes: int = 2
     alone: bool = False
+    flags: tuple[str, ...] = ()
 
     def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
         shape = chance.choice(("isolate", "shatter", "mute"))
@@ -165,6 +168,7 @@ class Reset:
     summary: str = "connections of one member, or of all, are reset, again and again"
     nodes: int = 2
     alone: bool = False
+    flags: tuple[str, ...] = ()
 
     def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
         shape, pause = chance.choice(("isolate", "shatter")), chance.choice((0.1, 0.5, 2.0))
@@ -187,6 +191,7 @@ class HalfOpen:
     summary: str = "connections of one member, or of all, lose their far end without being told"
     nodes: int = 2
     alone: bool = False
+    flags: tuple[str, ...] = ()
 
     def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
         shape = chance.choice(("isolate", "mute", "deaf", "shatter"))

@@ -34,6 +34,7 @@ class Kill:
     summary: str = "kill -9 of one, some or all members, started again after a while"
     nodes: int = 1
     alone: bool = False
+    flags: tuple[str, ...] = ()
 
     def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
         return Plan(at, seconds, self.name, some(chance, nodes), leader=chance.random() < 0.4)
@@ -58,6 +59,7 @@ class Restart:
     summary: str = "orderly stop of a member, started again at once"
     nodes: int = 1
     alone: bool = False
+    flags: tuple[str, ...] = ()
 
     def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
         return Plan(at, seconds, self.name, (chance.randrange(nodes),), leader=chance.random() < 0.4)
@@ -80,6 +82,7 @@ class Pause:
     summary: str = "SIGSTOP of one, some or all members, SIGCONT after a while"
     nodes: int = 1
     alone: bool = False
+    flags: tuple[str, ...] = ()
 
     def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
         return Plan(at, seconds, self.name, some(chance, nodes), leader=chance.random() < 0.5)
@@ -104,6 +107,7 @@ class Stutter:
     summary: str = "a member that runs in fits and starts, stopped for up to half a second at a time"
     nodes: int = 1
     alone: bool = False
+    flags: tuple[str, ...] = ()
 
     def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
         stop = chance.choice((0.05, 0.15, 0.5))

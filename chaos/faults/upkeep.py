@@ -1,0 +1,173 @@
+"""What operators do, done under load: leader moved, compaction, snapshot, defragmentation, progress."""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+import trio
+
+from chaos.client import CallError, Client
+from chaos.faults.base import Fault, Plan, Stage
+from etcdpb import rpc_pb2
+from rusd.grpc import StatusError
+
+AGAIN_SECONDS = 0.2
+PROGRESS_SECONDS = 0.03
+_CLUSTER = "/etcdserverpb.Cluster/"
+_MAINTENANCE = "/etcdserverpb.Maintenance/"
+
+
+@attrs.frozen
+class Leader:
+    """The leader hands over to another member."""
+
+    name: str = "leader"
+    summary: str = "leadership is handed to another member, again and again"
+    nodes: int = 2
+    alone: bool = False
+    flags: tuple[str, ...] = ()
+
+    def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
+        order = tuple(chance.sample(range(nodes), nodes))
+        return Plan(at, seconds, self.name, order, amount=chance.choice((0.3, 1.0, 3.0)))
+
+    async def play(self, stage: Stage, plan: Plan) -> str:
+        moved = 0
+        with trio.move_on_after(plan.seconds):
+            while True:
+                moved += await self._move(stage, plan)
+                await trio.sleep(plan.amount)
+        return f"leader moved {moved} times"
+
+    async def _move(self, stage: Stage, plan: Plan) -> bool:
+        leader = stage.leader()
+        if leader is None:
+            return False
+        target = next(member for member in plan.members if member != leader)
+        request = rpc_pb2.MoveLeaderRequest(targetID=stage.cluster.id_of(target))
+        try:
+            async with stage.client(leader) as client:
+                await client.call(f"{_MAINTENANCE}MoveLeader", request, rpc_pb2.MoveLeaderResponse)
+        except CallError:
+            return False
+        return True
+
+
+@attrs.frozen
+class Compact:
+    """History is compacted close to the present, again and again."""
+
+    name: str = "compact"
+    summary: str = "history is compacted close to the present, again and again"
+    nodes: int = 1
+    alone: bool = False
+    flags: tuple[str, ...] = ()
+
+    def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
+        behind = float(chance.choice((0, 0, 3, 30)))
+        return Plan(at, seconds, self.name, (chance.randrange(nodes),), amount=behind)
+
+    async def play(self, stage: Stage, plan: Plan) -> str:
+        done = 0
+        with trio.move_on_after(plan.seconds):
+            while True:
+                done += await stage.compact(int(plan.amount))
+                await trio.sleep(AGAIN_SECONDS)
+        return f"{done} compactions, {plan.amount:.0f} revisions behind"
+
+
+@attrs.frozen
+class Snapshot:
+    """Whole snapshots are fetched."""
+
+    name: str = "snapshot"
+    summary: str = "whole snapshots are fetched from a member, again and again"
+    nodes: int = 1
+    alone: bool = False
+    flags: tuple[str, ...] = ()
+
+    def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
+        return Plan(at, seconds, self.name, (chance.randrange(nodes),), leader=chance.random() < 0.5)
+
+    async def play(self, stage: Stage, plan: Plan) -> str:
+        (member,), size = stage.aim(plan), 0
+        with trio.move_on_after(plan.seconds):
+            while True:
+                async with stage.client(member) as client:
+                    size += await _fetch(client)
+                await trio.sleep(AGAIN_SECONDS)
+        return f"{size} bytes from n{member}"
+
+
+async def _fetch(client: Client) -> int:
+    """Read a snapshot to its end, or to where it breaks; returns its size."""
+    size = 0
+    try:
+        async with await client.stream(f"{_MAINTENANCE}Snapshot") as stream:
+            await stream.send(rpc_pb2.SnapshotRequest().SerializeToString())
+            stream.end()
+            while (payload := await stream.receive()) is not None:
+                size += len(payload)
+    except (CallError, StatusError):
+        pass
+    return size
+
+
+@attrs.frozen
+class Defragment:
+    """A member's backend is rewritten."""
+
+    name: str = "defrag"
+    summary: str = "one member after the other is defragmented"
+    nodes: int = 1
+    alone: bool = False
+    flags: tuple[str, ...] = ()
+
+    def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
+        return Plan(at, seconds, self.name, tuple(chance.sample(range(nodes), nodes)))
+
+    async def play(self, stage: Stage, plan: Plan) -> str:
+        done = 0
+        with trio.move_on_after(plan.seconds):
+            while True:
+                for member in plan.members:
+                    done += await self._one(stage, member)
+                    await trio.sleep(AGAIN_SECONDS)
+        return f"{done} defragmentations"
+
+    async def _one(self, stage: Stage, member: int) -> bool:
+        try:
+            async with stage.client(member) as client:
+                request = rpc_pb2.DefragmentRequest()
+                await client.call(f"{_MAINTENANCE}Defragment", request, rpc_pb2.DefragmentResponse)
+        except CallError:
+            return False
+        return True
+
+
+@attrs.frozen
+class Progress:
+    """Watchers ask how far they are, all the time."""
+
+    name: str = "progress"
+    summary: str = "watch streams are asked for progress, thirty times a second"
+    nodes: int = 1
+    alone: bool = False
+    flags: tuple[str, ...] = ()
+
+    def plan(self, chance: random.Random, nodes: int, at: float, seconds: float) -> Plan:
+        return Plan(at, seconds, self.name, ())
+
+    async def play(self, stage: Stage, plan: Plan) -> str:
+        asked = 0
+        with trio.move_on_after(plan.seconds):
+            while True:
+                for watcher in stage.recorders:
+                    await watcher.ask_progress()
+                    asked += 1
+                await trio.sleep(PROGRESS_SECONDS)
+        return f"{asked} questions"
+
+
+FAULTS: tuple[Fault, ...] = (Leader(), Compact(), Snapshot(), Defragment(), Progress())
