@@ -162,10 +162,14 @@ class _Running:
         with trio.CancelScope() as scope:
             task_status.started(scope)
             async with trio.open_nursery() as nursery:
+                late = 0.0  # what has to be alone may take its time; the rest of the schedule waits for it
                 for plan in self._settings.schedule:
-                    await trio.sleep_until(began + plan.at)
+                    if plan.at + late + plan.seconds > self._settings.duration:
+                        break
+                    await trio.sleep_until(began + late + plan.at)
                     if FAULTS[plan.fault].alone:
                         await self._play_fault(plan)
+                        late = max(late, trio.current_time() - began - plan.at - plan.seconds)
                     else:
                         nursery.start_soon(self._play_fault, plan)
 

@@ -18,7 +18,7 @@ import attrs
 
 from chaos.checkers.verdict import Violation
 from chaos.history import FAILED, OK, History, Operation
-from chaos.model import Compare, Delete, KeyRequest, Put, Range, Result, as_txn, in_range
+from chaos.model import Compare, Delete, KeyRequest, Put, Range, Result, as_txn, in_range, puts
 
 STEPS = 300_000
 LONGEST = 3_000
@@ -79,6 +79,7 @@ def calls_by_key(history: History) -> dict[str, list[Call]]:
     single: defaultdict[str, list[Operation]] = defaultdict(list)
     wide: list[Operation] = []
     unfit: set[str] = set()
+    wiped: list[tuple[str, str]] = []  # ranges that were deleted from: too much to be about one key
     for one in history.operations:
         if not isinstance(one.request, KeyRequest) or one.outcome == FAILED:
             continue
@@ -87,6 +88,8 @@ def calls_by_key(history: History) -> dict[str, list[Call]]:
         keys = _keys(one.request)
         if keys is None:
             wide.append(one)
+            wiped += _deleted_ranges(one.request)
+            unfit |= {put.key for put in puts(one.request)}
         elif len(keys) == 1 and _fit(one.request):
             single[next(iter(keys))].append(one)
         else:
@@ -97,7 +100,7 @@ def calls_by_key(history: History) -> dict[str, list[Call]]:
             key=lambda call: call.invoked,
         )
         for key, operations in single.items()
-        if key not in unfit
+        if key not in unfit and not any(in_range(key, start, end) for start, end in wiped)
     }
 
 
@@ -216,9 +219,15 @@ def _keys(request: KeyRequest) -> set[str] | None:
     return {action.key for action in actions} | {compare.key for compare in txn.compares}
 
 
+def _deleted_ranges(request: KeyRequest) -> list[tuple[str, str]]:
+    txn = as_txn(request)
+    actions = txn.success + txn.failure
+    return [(action.key, action.end) for action in actions if isinstance(action, Delete)]
+
+
 def _fit(request: KeyRequest) -> bool:
-    """Whether the conditions can be decided from a value alone."""
-    return all(
+    """Whether all is decided by values: conditions are about them, and no lease ends the key unseen."""
+    return not any(put.lease for put in puts(request)) and all(
         compare.target == "value" or (compare.target == "create" and compare.operand == 0)
         for compare in as_txn(request).compares
     )
@@ -228,8 +237,8 @@ def _call(one: Operation, key: str) -> Call | None:
     """``one`` as far as it is about ``key``: of a range only that key, of a writer of ranges nothing."""
     assert isinstance(one.request, KeyRequest)
     txn = as_txn(one.request)
-    if isinstance(one.request, Range) and one.request.end:
-        if not in_range(key, one.request.key, one.request.end):
+    if _keys(one.request) is None:
+        if not isinstance(one.request, Range) or not in_range(key, one.request.key, one.request.end):
             return None
         txn = as_txn(Range(key))
     claims = None
