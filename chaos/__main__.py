@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import random
 import shlex
+import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import trio
 from chaos import history
 from chaos.checkers.judge import Verdict, judge
 from chaos.faults import FAULTS
-from chaos.run import NotStartedError, Settings, run
+from chaos.run import MEMBERS, NotStartedError, Settings, run
 from chaos.server import NoServerError, find_server
 from chaos.workloads import WORKLOADS
 
@@ -57,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--flag", action="append", default=[], help="one more flag for each member; may be repeated"
     )
+    parser.add_argument(
+        "--stale-reads", action="store_true", help="a proxy serves stale reads; the verdict has to be FAIL"
+    )
     parser.add_argument("--list-faults", action="store_true", help="say what faults and workloads there are")
     parser.add_argument(
         "--show-schedule", action="store_true", help="print the schedule of the seed, run nothing"
@@ -86,6 +91,7 @@ def _run(given: Sequence[str]) -> int:
             folder=folder,
             rate=options.rate,
             flags=options.flag,
+            stale_reads=options.stale_reads,
             command=_replay_command(given, seed),
         )
     except (ValueError, NoServerError) as error:
@@ -99,7 +105,17 @@ def _run(given: Sequence[str]) -> int:
     except NotStartedError as error:
         print(f"NOT RUN: {error}", file=sys.stderr)
         return NOTHING
+    except KeyboardInterrupt:
+        print("NOT RUN: interrupted", file=sys.stderr)
+        return NOTHING
+    except Exception:
+        # The tool's own mistake must not look like the server's: status 1 means a broken promise.
+        traceback.print_exc()
+        return NOTHING
     verdict = judge(happened)
+    if verdict.passed:
+        for data in folder.glob(f"{MEMBERS}/*/data"):
+            shutil.rmtree(data, ignore_errors=True)  # logs stay; data is only of use after a failure
     return _tell(verdict, folder, settings.command)
 
 

@@ -71,7 +71,7 @@ def classify(error: StatusError) -> CallError:
     return Unclear(text)
 
 
-class _Silence:
+class Silence:
     """A log that nobody reads."""
 
     def write(self, line: str) -> None:
@@ -95,7 +95,7 @@ class Client:
         self.member = first % len(addresses)
         self._addresses = addresses
         self._environment = environment
-        self._log = make_logger(_Silence(), environment.clock)
+        self._log = make_logger(Silence(), environment.clock)
         self._nursery = nursery
         self._connection: Connection | None = None
         self._life = trio.CancelScope()

@@ -88,6 +88,8 @@ class Cluster:
         self.network = proxy.network
         self._token = token
         self._more = list(more)
+        self.detours: dict[int, Address] = {}
+        """Where clients are sent instead of to a member."""
         self.gates: dict[int, DiskGate] = {}
         """The members' disks, if they are in our hands."""
         self._gate_nursery: trio.Nursery | None = None
@@ -102,7 +104,10 @@ class Cluster:
     @property
     def addresses(self) -> list[Address]:
         """Where the members listen for clients."""
-        return [Address("127.0.0.1", member.client_port) for member in self.members]
+        return [
+            self.detours.get(member.index, Address("127.0.0.1", member.client_port))
+            for member in self.members
+        ]
 
     def pids(self) -> dict[int, int]:
         """The processes that are there, by member."""

@@ -8,6 +8,7 @@ the history complete enough to be judged.
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -16,13 +17,14 @@ from pathlib import Path
 import attrs
 import trio
 
-from chaos.client import CallError, opened
+from chaos.client import Address, CallError, opened
 from chaos.cluster import Cluster, running
 from chaos.faults import FAULTS, Fault, Plan, Stage
 from chaos.faults.disk import gates_needed
 from chaos.faults.schedule import make_schedule
 from chaos.history import End, History, Recorder, Run, Trouble
 from chaos.history import Fault as FaultRecord
+from chaos.liar import Liar
 from chaos.model import WHOLE, Range
 from chaos.observe import compare_hashes, watch_status
 from chaos.server import Server
@@ -36,6 +38,8 @@ RECOVERY_SECONDS = 60.0
 DRAIN_SECONDS = 30.0
 FAULT_PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 0.2
+MEMBERS = "members"
+"""The folder, in that of the run, with data and logs of the members."""
 
 
 class NotStartedError(Exception):
@@ -44,7 +48,10 @@ class NotStartedError(Exception):
 
 @attrs.frozen
 class Settings:
-    """What to run.  ``rate`` is about how many operations all clients together send in a second."""
+    """What to run.  ``rate`` is about how many operations all clients together send in a second.
+
+    ``stale_reads`` puts a proxy that lies before the first member: see :mod:`chaos.liar`.
+    """
 
     server: Server
     nodes: int
@@ -55,12 +62,18 @@ class Settings:
     folder: Path
     rate: float = 60.0
     flags: Sequence[str] = ()
+    stale_reads: bool = False
     command: str = ""
 
     @property
     def schedule(self) -> tuple[Plan, ...]:
         """The faults to come."""
         return make_schedule(self.seed, self.nodes, self.duration, self.faults)
+
+    @property
+    def member_flags(self) -> list[str]:
+        """The flags of every member: those asked for, and those that faults need."""
+        return [*self.flags, *dict.fromkeys(flag for fault in self.faults for flag in fault.flags)]
 
 
 async def run(settings: Settings) -> History:
@@ -70,18 +83,27 @@ async def run(settings: Settings) -> History:
     """
     began = time.monotonic()
     settings.folder.mkdir(parents=True, exist_ok=True)
+    members = settings.folder / MEMBERS
+    shutil.rmtree(members, ignore_errors=True)  # of an earlier run with the same folder
+    problem = ""
     with (settings.folder / "history.jsonl").open("w") as file:
         recorder = Recorder(lambda: round(time.monotonic() - began, 6), file)
         recorder.add(_head(settings))
-        async with running(
-            settings.server,
-            settings.nodes,
-            settings.folder,
-            token=f"chaos-{settings.seed}",
-            more=[*settings.flags, *dict.fromkeys(flag for fault in settings.faults for flag in fault.flags)],
-            gated=gates_needed({fault.name for fault in settings.faults}),
-        ) as cluster:
-            await _Running(settings, cluster, recorder, real_environment()).play()
+        async with (
+            running(
+                settings.server,
+                settings.nodes,
+                members,
+                token=f"chaos-{settings.seed}",
+                more=settings.member_flags,
+                gated=gates_needed({fault.name for fault in settings.faults}),
+            ) as cluster,
+            trio.open_nursery() as nursery,
+        ):
+            problem = await _Running(settings, cluster, recorder, real_environment()).play(nursery)
+            nursery.cancel_scope.cancel()
+    if problem:
+        raise NotStartedError(problem)
     return recorder.history
 
 
@@ -109,12 +131,19 @@ class _Running:
         self._environment = environment
         self._stage = Stage(cluster, recorder, environment, gates=cluster.gates)
 
-    async def play(self) -> None:
-        """From the first answer of the cluster to the last."""
+    async def play(self, nursery: trio.Nursery) -> str:
+        """From the first answer of the cluster to the last; ``nursery`` is for what serves it meanwhile.
+
+        Returns why there was nothing to play, if so.
+        """
         members = range(self._cluster.size)
-        if not await self._serving(READY_SECONDS):
-            tails = "\n".join(member.log_tail() for member in self._cluster.members)
-            raise NotStartedError(f"the cluster did not serve within {READY_SECONDS} s:\n{tails}")
+        if not await self._serving(READY_SECONDS, patient=False):
+            stuck = self._cluster.died() or self._cluster.members
+            return f"the cluster did not come up\n{stuck[0].log_tail()}"
+        if self._settings.stale_reads:
+            target = self._cluster.addresses[0]
+            liar = Liar(self._environment, target, random.Random(f"liar {self._settings.seed}"))
+            self._cluster.detours[0] = Address(target.host, await nursery.start(liar.serve))
         async with trio.open_nursery() as observers, AsyncExitStack() as stack:
             watchers = [await self._everything(stack, member) for member in members]
             self._stage.recorders = watchers
@@ -124,6 +153,7 @@ class _Running:
             await self._load()
             await self._recover()
             observers.cancel_scope.cancel()
+        return ""
 
     async def _everything(self, stack: AsyncExitStack, member: int) -> Watcher:
         """A watcher of the whole key space that stays with ``member``."""
@@ -215,21 +245,25 @@ class _Running:
                 revision = max(revision, answer.revision if answer else 0)
         return revision
 
-    async def _serving(self, seconds: float) -> bool:
-        """Wait until every member answers a linearizable read; False if that takes too long."""
-        with trio.move_on_after(seconds):
+    async def _serving(self, seconds: float, *, patient: bool = True) -> bool:
+        """Wait until every member answers a linearizable read; False if that takes too long.
+
+        Who isn't patient doesn't wait for members that have ended.
+        """
+        with trio.move_on_after(seconds) as scope:
             async with trio.open_nursery() as nursery:
                 for member in range(self._cluster.size):
-                    nursery.start_soon(self._wait_for, member)
-            return True
-        return False
+                    nursery.start_soon(self._wait_for, member, None if patient else scope)
+        return not scope.cancelled_caught
 
-    async def _wait_for(self, member: int) -> None:
+    async def _wait_for(self, member: int, scope: trio.CancelScope | None) -> None:
         async with opened(self._cluster.addresses, member, self._environment) as client:
             while True:
                 try:
                     await client.send(Range("ready"))
                 except CallError:
+                    if scope is not None and self._cluster.died():
+                        scope.cancel()
                     await trio.sleep(RETRY_SECONDS)
                 else:
                     return
