@@ -17,7 +17,7 @@ from pathlib import Path
 
 import trio
 
-from chaos import history
+from chaos import history, report
 from chaos.checkers.judge import Verdict, judge
 from chaos.faults import FAULTS
 from chaos.run import MEMBERS, NotStartedError, Settings, run
@@ -116,7 +116,7 @@ def _run(given: Sequence[str]) -> int:
     if verdict.passed:
         for data in folder.glob(f"{MEMBERS}/*/data"):
             shutil.rmtree(data, ignore_errors=True)  # logs stay; data is only of use after a failure
-    return _tell(verdict, folder, settings.command)
+    return _tell(happened, verdict, folder, settings.command)
 
 
 def _check(given: Sequence[str]) -> int:
@@ -129,10 +129,13 @@ def _check(given: Sequence[str]) -> int:
     except (OSError, history.FormatError) as error:
         print(f"NOT CHECKED: {error}", file=sys.stderr)
         return NOTHING
-    return _tell(judge(happened), options.file.parent, "")
+    return _tell(happened, judge(happened), options.file.parent, "")
 
 
-def _tell(verdict: Verdict, folder: Path, command: str) -> int:
+def _tell(happened: history.History, verdict: Verdict, folder: Path, command: str) -> int:
+    """Print the verdict, write the page, and return the exit status."""
+    page = folder / "report.html"
+    page.write_text(report.render(happened, verdict, command))
     for violation in verdict.violations[:SHOWN]:
         at = "" if violation.at is None else f" at {violation.at:.3f} s"
         print(f"  {violation.rule}{at}: {violation.text}")
@@ -140,7 +143,7 @@ def _tell(verdict: Verdict, folder: Path, command: str) -> int:
         print(f"  … and {len(verdict.violations) - SHOWN} more")
     for trouble in verdict.troubles:
         print(f"  noticed: {trouble}")
-    print(f"  history: {folder}")
+    print(f"  report:  {page}")
     if command:
         print(f"  again:   {command}")
     print(verdict.line())

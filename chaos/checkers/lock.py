@@ -78,6 +78,7 @@ def _check_answers(
 ) -> list[Violation]:
     """Who was told to hold the lock held it at some time before being told."""
     since = {holder: revision for revision, holder in holders.items() if holder}
+    begins = _begins(explained)
     violations = []
     for one in history.operations:
         if not isinstance(one.request, Lock) or one.request.name != name or one.outcome != OK:
@@ -87,7 +88,7 @@ def _check_answers(
         begun = since.get(one.answer.key)
         if begun is None:
             text = f"operation {one.id} was told to hold {one.answer.key}, which never held the lock"
-        elif _not_before(begun, explained) > one.returned:
+        elif _not_before(begun, begins) > one.returned:
             text = (
                 f"operation {one.id} was told to hold {one.answer.key} before it did, from revision {begun}"
             )
@@ -97,7 +98,16 @@ def _check_answers(
     return violations
 
 
-def _not_before(revision: int, explained: Mapping[int, Operation]) -> float:
-    """A time before which ``revision`` certainly was not there: its request had not been sent."""
-    one = explained.get(revision)
-    return -math.inf if one is None else one.invoked
+def _begins(explained: Mapping[int, Operation]) -> SortedDict[int, float]:
+    """For revisions whose request is known, the latest that this or an earlier one's request was sent."""
+    latest, begins = -math.inf, SortedDict()
+    for revision in sorted(explained):
+        latest = max(latest, explained[revision].invoked)
+        begins[revision] = latest
+    return begins
+
+
+def _not_before(revision: int, begins: SortedDict[int, float]) -> float:
+    """A time before which ``revision`` certainly was not there."""
+    index = begins.bisect_right(revision)
+    return begins.peekitem(index - 1)[1] if index else -math.inf
