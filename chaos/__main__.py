@@ -92,7 +92,7 @@ def _run(given: Sequence[str]) -> int:
             rate=options.rate,
             flags=options.flag,
             stale_reads=options.stale_reads,
-            command=_replay_command(given, seed),
+            command=replay_command(given, seed),
         )
     except (ValueError, NoServerError) as error:
         parser.error(str(error))
@@ -182,7 +182,8 @@ def _list() -> int:
     return PASSED
 
 
-def _replay_command(given: Sequence[str], seed: int) -> str:
+def replay_command(given: Sequence[str], seed: int) -> str:
+    """The command line that plays the same schedule again."""
     words = ["python", "-m", "chaos", *given]
     if not any(word == "--seed" or word.startswith("--seed=") for word in given):
         words.append(f"--seed={seed}")

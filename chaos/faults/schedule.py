@@ -26,7 +26,8 @@ def make_schedule(seed: int, nodes: int, duration: float, faults: Sequence[Fault
     at = FIRST_AT_SECONDS
     while able:
         seconds = min(LONGEST_SECONDS, SHORTEST_SECONDS + chance.expovariate(1 / 2.5))
-        if at + seconds > duration - _LAST_END:
+        seconds = min(seconds, duration - _LAST_END - at)
+        if seconds < SHORTEST_SECONDS:
             break
         fault = chance.choice(able)
         plans.append(fault.plan(chance, nodes, round(at, 3), round(seconds, 3)))

@@ -206,9 +206,7 @@ def test_members_that_tell_different_things_are_caught(which: int) -> None:
     other = attrs.evolve(event, kv=attrs.evolve(event.kv, value="else"))
     history = play.history()
     told = deliveries(history, "all@n1")[which]
-    assert "agreement" in rules(
-        judge(changed(history, told, attrs.evolve(told, events=(other,)))).violations
-    )
+    assert "agreement" in rules(judge(changed(history, told, attrs.evolve(told, events=(other,)))).violations)
 
 
 def test_hashes_that_differ_are_caught_unless_compacted_differently() -> None:

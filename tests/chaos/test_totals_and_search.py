@@ -88,7 +88,9 @@ def test_money_that_is_made_or_lost_is_caught() -> None:
 # -- the search ---------------------------------------------------------------------------------
 
 
-def call(number: int, invoked: float, returned: float | None, request: Put | Range, found: object = None) -> Call:
+def call(
+    number: int, invoked: float, returned: float | None, request: Put | Range, found: object = None
+) -> Call:
     """A write, or a read with what it found."""
     claims = None
     if returned is not None:
@@ -103,7 +105,9 @@ def test_known_right_histories_pass() -> None:
     assert search([call(1, 0, 1, W1), call(2, 2, 3, R, "1")]) is None
     assert search([call(1, 0, 5, W1), call(2, 1, 2, R), call(3, 3, 4, R, "1")]) is None
     assert search([call(1, 0, None, W1), call(2, 1, 2, R), call(3, 3, 4, R, "1")]) is None
-    assert search([call(1, 0, 9, W1), call(2, 0, 9, W2), call(3, 1, 2, R, "2"), call(4, 3, 4, R, "1")]) is None
+    assert (
+        search([call(1, 0, 9, W1), call(2, 0, 9, W2), call(3, 1, 2, R, "2"), call(4, 3, 4, R, "1")]) is None
+    )
 
 
 def test_known_wrong_histories_are_caught() -> None:

@@ -170,11 +170,7 @@ def test_a_watcher_of_a_part_is_told_that_part() -> None:
 
 def test_a_filtered_watcher_misses_what_it_asked_to_miss() -> None:
     history = some_changes().history()
-    told = [
-        attrs.evolve(one, watcher="puts")
-        for one in deliveries(history)
-        if one.events[0].kind == PUT
-    ]
+    told = [attrs.evolve(one, watcher="puts") for one in deliveries(history) if one.events[0].kind == PUT]
     begun = Watch("puts", 1, 0, "\0", "\0", 2, 0.0, True, drop=(DELETE,))
     assert found(History([*history.records, begun, *told])) == []
 
