@@ -33,7 +33,7 @@ class Directory:
 
 
 @attrs.define(eq=False)
-class _Connection:
+class Connection:
     """One connection through the proxy, both legs of it."""
 
     receiver: int
@@ -50,7 +50,7 @@ class Proxy:
     def __init__(self, network: Network, directory: Directory) -> None:
         self.network = network
         self.directory = directory
-        self._connections: set[_Connection] = set()
+        self._connections: set[Connection] = set()
 
     async def serve(
         self,
@@ -62,7 +62,7 @@ class Proxy:
         """Hand what arrives at ``listener`` to ``target_port`` of member ``receiver``, until cancelled."""
 
         async def handle(stream: trio.SocketStream) -> None:
-            connection = _Connection(receiver, stream)
+            connection = Connection(receiver, stream)
             self._connections.add(connection)
             try:
                 with connection.scope:
@@ -83,7 +83,14 @@ class Proxy:
 
     def reset(self, ways: Iterable[Way]) -> int:
         """Break all connections on ``ways`` with RST to both ends; returns how many."""
-        broken = self._between(ways)
+        return self.drop(self._between(ways))
+
+    def drop(self, connections: Iterable[Connection]) -> int:
+        """Break these connections, as far as they are still there, with RST to both ends.
+
+        Returns how many.
+        """
+        broken = [one for one in connections if one in self._connections]
         for connection in broken:
             for leg in (connection.near, connection.far):
                 if leg is not None:
@@ -91,10 +98,11 @@ class Proxy:
             connection.scope.cancel()
         return len(broken)
 
-    def half_open(self, ways: Iterable[Way]) -> int:
-        """Take the far end of all connections on ``ways`` away without telling the near one.
+    def half_open(self, ways: Iterable[Way]) -> list[Connection]:
+        """Take the far end of all connections on ``ways`` away without telling the near one; returns them.
 
-        Returns how many.
+        A real network finds out sooner or later, by keep-alive or because somebody answers with RST: end it
+        with :meth:`drop`.
         """
         broken = self._between(ways)
         for connection in broken:
@@ -102,15 +110,15 @@ class Proxy:
             if connection.far is not None:
                 _send_reset(connection.far)
                 connection.far.socket.close()
-        return len(broken)
+        return broken
 
-    def _between(self, ways: Iterable[Way]) -> list[_Connection]:
+    def _between(self, ways: Iterable[Way]) -> list[Connection]:
         wanted = set(ways)
         return [one for one in self._connections if (one.sender, one.receiver) in wanted]
 
     # -- carrying --------------------------------------------------------------------------
 
-    async def _carry(self, connection: _Connection, target_port: int) -> None:
+    async def _carry(self, connection: Connection, target_port: int) -> None:
         head = await self._identify(connection)
         if not head:
             return
@@ -123,7 +131,7 @@ class Proxy:
             nursery.start_soon(self._pump, connection, connection.near, far, there)
             nursery.start_soon(self._pump, connection, far, connection.near, back)
 
-    async def _identify(self, connection: _Connection) -> bytes:
+    async def _identify(self, connection: Connection) -> bytes:
         """Read until the sender is known, or can't be; returns what was read."""
         data = b""
         with trio.move_on_after(HEAD_SECONDS):
@@ -140,7 +148,7 @@ class Proxy:
         return data
 
     async def _pump(
-        self, connection: _Connection, source: trio.SocketStream, sink: trio.SocketStream, link: Link
+        self, connection: Connection, source: trio.SocketStream, sink: trio.SocketStream, link: Link
     ) -> None:
         try:
             while piece := await source.receive_some(PIECE_BYTES):

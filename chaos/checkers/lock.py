@@ -100,7 +100,8 @@ def _check_answers(
 
 def _begins(explained: Mapping[int, Operation]) -> SortedDict[int, float]:
     """For revisions whose request is known, the latest that this or an earlier one's request was sent."""
-    latest, begins = -math.inf, SortedDict()
+    latest = -math.inf
+    begins: SortedDict[int, float] = SortedDict()
     for revision in sorted(explained):
         latest = max(latest, explained[revision].invoked)
         begins[revision] = latest

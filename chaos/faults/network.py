@@ -188,7 +188,7 @@ class HalfOpen:
     """Connections whose far end is gone without a word."""
 
     name: str = "half-open"
-    summary: str = "connections of one member, or of all, lose their far end without being told"
+    summary: str = "connections of one member, or of all, lose their far end and are told only later"
     nodes: int = 2
     alone: bool = False
     flags: tuple[str, ...] = ()
@@ -199,9 +199,16 @@ class HalfOpen:
 
     async def play(self, stage: Stage, plan: Plan) -> str:
         order = stage.aim(plan)
-        broken = stage.cluster.proxy.half_open(SHAPES[plan.shape](order))
-        await trio.sleep(plan.seconds)
-        return f"{broken} half-open connections, {plan.shape} around {named(order[:1])}"
+        proxy = stage.cluster.proxy
+        broken = proxy.half_open(SHAPES[plan.shape](order))
+        try:
+            await trio.sleep(plan.seconds)
+        finally:
+            noticed = len(broken) - proxy.drop(broken)
+        return (
+            f"{len(broken)} half-open connections, {plan.shape} around {named(order[:1])};"
+            f" {noticed} were noticed by the other end"
+        )
 
 
 FAULTS: tuple[Fault, ...] = (Partition(), Delay(), Rate(), Reset(), HalfOpen())

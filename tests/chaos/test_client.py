@@ -55,7 +55,7 @@ PATIENCE = 20.0
         # made up on the way, not by etcd
         (
             Code.RESOURCE_EXHAUSTED,
-            "stream terminated by RST_STREAM with error code: FLOW_CONTROL_ERROR",
+            "stream terminated by RST_STREAM: FLOW_CONTROL_ERROR",
             Unclear,
         ),
         (Code.PERMISSION_DENIED, "stream terminated by RST_STREAM", Unclear),

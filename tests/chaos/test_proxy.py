@@ -149,13 +149,16 @@ async def test_a_reset_breaks_both_ends() -> None:
 async def test_a_half_open_connection_swallows_what_is_sent() -> None:
     async with bench() as table:
         near, far = await table.connected()
-        assert table.proxy.half_open([(0, 1)]) == 1
+        broken = table.proxy.half_open([(0, 1)])
+        assert len(broken) == 1
         with pytest.raises(trio.BrokenResourceError):
             await far.receive_some(1)
         await near.send_all(b"into the void")
         await near.send_all(b"again")
         assert await silent(near)
-        await near.aclose()
+        assert table.proxy.drop(broken) == 1
+        with pytest.raises(trio.BrokenResourceError):
+            await near.receive_some(1)
 
 
 async def test_a_member_that_is_down_ends_the_connection() -> None:

@@ -1,4 +1,4 @@
-"""Whole runs on real processes: rusd by itself in the fast tier, a cluster of the real etcd in the long one."""
+"""Whole runs on real processes: one rusd in the fast tier, a cluster of the real etcd in the long one."""
 
 from __future__ import annotations
 

@@ -31,7 +31,9 @@ PATIENCE = 30.0
 async def run(gate: DiskGate, path: Path) -> list[list[str]]:
     """What the program says about its syncs."""
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(path)], stdout=subprocess.PIPE, preexec_fn=gate.prepare()
+        [sys.executable, "-c", PROGRAM, str(path)],
+        stdout=subprocess.PIPE,
+        preexec_fn=gate.prepare(),  # noqa: PLW1509
     )
     with trio.fail_after(PATIENCE):
         await gate.serve()  # ends with the process

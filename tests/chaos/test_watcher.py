@@ -63,7 +63,7 @@ async def test_a_watcher_goes_on_after_a_compaction() -> None:
         recorder = Recorder(trio.current_time)
         watcher = Watcher("w", recorder, client)
         await until(watcher, 6)
-        assert [end.compacted for end in recorder.history.of(WatchEnd)][0] == 5
+        assert next(end.compacted for end in recorder.history.of(WatchEnd)) == 5
         told = [event.kv.mod for one in recorder.history.of(Delivery) for event in one.events]
         assert told == [5, 6]
 
