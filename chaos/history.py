@@ -8,6 +8,7 @@ right.
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, TypeVar
@@ -34,7 +35,7 @@ class Run:
     command: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Operation:
     """One request of one client.  ``returned`` is None if it had no certain end."""
 
@@ -162,6 +163,9 @@ class History:
         return self.of(Operation)
 
 
+FREEZE_EVERY = 20_000
+
+
 class Recorder:
     """Takes records while a run goes on; each goes to the file at once."""
 
@@ -174,6 +178,8 @@ class Recorder:
     def add(self, record: Record) -> None:
         """Keep ``record``."""
         self.history.records.append(record)
+        if len(self.history.records) % FREEZE_EVERY == 0:
+            gc.freeze()  # nothing of this is ever garbage: don't walk over it again and again
         if self._file is not None:
             self._file.write(to_line(record))
 

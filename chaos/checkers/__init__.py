@@ -7,7 +7,7 @@ linearize          linearizability by search, trusting no revision
 watch              what watchers were told: ordered, unique, atomic, complete, resumable
 lease, lock        leases that end too early or too late; writes without the lock
 totals             counters, lists and accounts that add up
-hashes             members that say they hold the same
+hashes, election   members that say they hold the same; terms with one leader
 judge              all of these, and one verdict.  Start reading here
 =================  ==================================================================
 """

@@ -6,7 +6,7 @@ from collections import Counter
 
 import attrs
 
-from chaos.checkers import hashes, lease, linearize, lock, log, replay, totals, watch
+from chaos.checkers import election, hashes, lease, linearize, lock, log, replay, totals, watch
 from chaos.checkers.verdict import Violation
 from chaos.history import FAILED, OK, UNKNOWN, End, History, Run, Trouble
 
@@ -54,6 +54,7 @@ def judge(history: History) -> Verdict:
     violations += lock.check(history, whole, replayed.explained)
     violations += totals.check(history)
     violations += hashes.check(history)
+    violations += election.check(history)
     troubles = history.of(Trouble)
     violations += [Violation("recovery", trouble.text, trouble.at) for trouble in troubles if trouble.fatal]
     if not history.of(End) and not any(trouble.fatal for trouble in troubles):

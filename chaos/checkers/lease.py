@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -43,12 +43,13 @@ def check(history: History, log: Log, ends: Mapping[int, int]) -> list[Violation
                     leases[lease].renewals.append(one)
             case Revoke(lease=lease) if one.outcome != FAILED:
                 leases[lease].revocations.append(one)
+    faults, statuses = history.of(Fault), history.of(Status)
     violations: list[Violation] = []
     for lease, revision in sorted(ends.items()):
         at = log.seen.get(revision)
         if at is not None:
             violations += _check_end(lease, leases[lease], revision, at)
-            violations += _check_late(lease, leases[lease], at, history)
+            violations += _check_late(lease, leases[lease], at, faults, statuses)
     return violations + _check_revoked(leases, log)
 
 
@@ -82,24 +83,26 @@ def _check_end(lease: int, asked: _Lease, revision: int, at: float) -> list[Viol
     return violations
 
 
-def _check_late(lease: int, asked: _Lease, at: float, history: History) -> list[Violation]:
+def _check_late(
+    lease: int, asked: _Lease, at: float, faults: Sequence[Fault], statuses: Sequence[Status]
+) -> list[Violation]:
     """A lease that nobody renews has to go, unless there was something that may have held it up."""
     if not asked.renewals or math.isinf(asked.doubtful):
         return []
     ttl = max(_ttl(one) for one in asked.renewals)
     latest = asked.doubtful + ttl + LATE_SECONDS
-    if at <= latest or _disturbed(history, asked.doubtful, at):
+    if at <= latest or _disturbed(faults, statuses, asked.doubtful, at):
         return []
     return [
         Violation("lease", f"lease {lease:x} lived {at - asked.doubtful:.1f} s after its last renewal", at)
     ]
 
 
-def _disturbed(history: History, begin: float, end: float) -> bool:
+def _disturbed(faults: Sequence[Fault], statuses: Sequence[Status], begin: float, end: float) -> bool:
     """Whether there was a fault, or leaders changed, so that leases may rightly be extended."""
-    if any(fault.begun < end and fault.ended > begin for fault in history.of(Fault)):
+    if any(fault.begun < end and fault.ended > begin for fault in faults):
         return True
-    return len({status.term for status in history.of(Status) if begin <= status.at <= end}) > 1
+    return len({status.term for status in statuses if begin <= status.at <= end}) > 1
 
 
 def _check_revoked(leases: Mapping[int, _Lease], log: Log) -> list[Violation]:

@@ -164,7 +164,7 @@ spans = st.floats(min_value=0.01, max_value=4.0, allow_nan=False)
 
 
 @st.composite
-def plays(draw: st.DrawFn, most: int = 25) -> Play:
+def plays(draw: st.DrawFn, most: int = 18) -> Play:
     """Random requests with random overlap, some unanswered, some refused."""
     play = Play()
     for number in range(draw(st.integers(0, most))):

@@ -22,7 +22,7 @@ from chaos.model import Compact, Event, Grant, KeyValue, Lock, shortened
 from tests.chaos.histories import Play, plays
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plays())
 def test_what_is_written_can_be_read(play: Play) -> None:
     play.do(Grant(1, 5), ttl=5)

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaos.checkers.judge import judge
-from chaos.history import FAILED, OK, UNKNOWN, Delivery, Hash, History, Trouble
+from chaos.history import FAILED, OK, UNKNOWN, Delivery, Hash, History, Status, Trouble
 from chaos.model import WHOLE, Answer, Compare, Delete, Put, Range, Txn
 from tests.chaos.histories import Play, changed, deliveries, everywhere, plays, rules, with_answer
 
-calm = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+calm = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @calm
@@ -214,6 +214,16 @@ def test_hashes_that_differ_are_caught_unless_compacted_differently() -> None:
     first = history.of(Hash)[0]
     assert rules(judge(changed(history, first, attrs.evolve(first, hash=7))).violations) == {"hash"}
     assert judge(changed(history, first, attrs.evolve(first, hash=7, compacted=1))).passed
+
+
+def test_two_leaders_in_one_term_are_caught() -> None:
+    history = Play().history()
+    said = [Status(0, 1.0, 0, 5, 1, 1), Status(1, 1.0, -1, 5, 1, 1), Status(1, 2.0, 0, 5, 1, 1)]
+    assert judge(History([*history.records, *said])).passed
+    other = [*said, Status(1, 3.0, 1, 6, 1, 1)]
+    assert judge(History([*history.records, *other])).passed
+    two = [*other, Status(0, 4.0, 0, 6, 1, 1)]
+    assert rules(judge(History([*history.records, *two])).violations) == {"election"}
 
 
 def test_a_cluster_that_does_not_recover_fails() -> None:

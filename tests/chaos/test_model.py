@@ -85,7 +85,7 @@ def test_ranges_are_those_of_etcd() -> None:
     assert store.select("c", "") == []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plays(), st.sampled_from([Delete(WHOLE, WHOLE), Put("register/a", "x"), Delete("nothing")]))
 def test_undo_takes_everything_back(play: Play, request: Put | Delete) -> None:
     before = copy.deepcopy(play.store.keys)

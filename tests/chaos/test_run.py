@@ -35,7 +35,7 @@ def gone(pid: int) -> bool:
 def test_a_member_that_is_killed_under_load_comes_back_and_passes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--nodes=1", "--duration=6", "--seed=4", "--faults=kill", "--rate=100"]
+    arguments = ["--nodes=1", "--duration=5", "--seed=4", "--faults=kill", "--rate=100"]
     status, happened = played(tmp_path, *arguments)
     assert status == PASSED, capsys.readouterr().out
     assert {fault.name for fault in happened.of(Fault)} == {"kill"}

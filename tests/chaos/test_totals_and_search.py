@@ -5,14 +5,15 @@ from __future__ import annotations
 import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from chaos.checkers import linearize, totals
-from chaos.checkers.linearize import Call, calls_by_key, search
+from chaos.checkers.linearize import Call, beginning, calls_by_key, search
 from chaos.history import OK, UNKNOWN, History
 from chaos.model import Compare, Delete, KeyValue, Put, Range, Txn, prefix_end
 from tests.chaos.histories import Play, plays, with_answer
 
-calm = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+calm = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 COUNTER, LIST = "count/a", "list/a"
 
@@ -131,6 +132,18 @@ def test_the_search_gives_up_rather_than_run_for_ever() -> None:
     hopeless = [call(number, 0, None, Put("k", str(number))) for number in range(1, 30)]
     hopeless.append(call(99, 1, 2, R, "none of them"))
     assert search(hopeless, steps=1000) is None
+
+
+@calm
+@given(plays(), st.integers(0, 25))
+def test_the_beginning_of_a_right_history_is_right(play: Play, count: int) -> None:
+    for calls in calls_by_key(play.history()).values():
+        assert search(beginning(calls, count)) is None
+
+
+def test_a_read_in_the_beginning_may_have_seen_what_is_left_out() -> None:
+    calls = [call(1, 0, 9, R, "1"), call(2, 1, 2, W1)]
+    assert search(beginning(calls, 1)) is None
 
 
 @calm
