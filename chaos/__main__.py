@@ -100,23 +100,36 @@ def _run(given: Sequence[str]) -> int:
         for plan in settings.schedule:
             print(plan)
         return PASSED
-    try:
-        happened = trio.run(run, settings)
-    except NotStartedError as error:
-        print(f"NOT RUN: {error}", file=sys.stderr)
-        return NOTHING
-    except KeyboardInterrupt:
-        print("NOT RUN: interrupted", file=sys.stderr)
-        return NOTHING
-    except Exception:
-        # The tool's own mistake must not look like the server's: status 1 means a broken promise.
-        traceback.print_exc()
+    happened = _play(settings)
+    if happened is None:
         return NOTHING
     verdict = judge(happened)
     if verdict.passed:
         for data in folder.glob(f"{MEMBERS}/*/data"):
             shutil.rmtree(data, ignore_errors=True)  # logs stay; data is only of use after a failure
     return _tell(happened, verdict, folder, settings.command)
+
+
+def _play(settings: Settings) -> history.History | None:
+    """Run; None, and a word on standard error, if that left nothing to judge.
+
+    The tool's own mistakes must not look like the server's: status 1 means a broken promise.
+    """
+    try:
+        return trio.run(run, settings)
+    except NotStartedError as error:
+        print(f"NOT RUN: {error}", file=sys.stderr)
+    except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:
+        if not _is_interrupt(error):
+            traceback.print_exc()
+        print(f"NOT RUN: {'interrupted' if _is_interrupt(error) else error}", file=sys.stderr)
+    return None
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(KeyboardInterrupt) is not None
+    return isinstance(error, KeyboardInterrupt)
 
 
 def _check(given: Sequence[str]) -> int:
