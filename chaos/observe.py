@@ -46,6 +46,7 @@ async def compare_hashes(stage: Stage, revision: int) -> None:
 
     Hashes compare only between members that have compacted to the same revision, so this waits for that.
     """
+    hashes: list[Hash | None] = [None] * stage.cluster.size
     with trio.move_on_after(HASH_SECONDS):
         while True:
             hashes = [await _hash(stage, member, revision) for member in range(stage.cluster.size)]

@@ -226,7 +226,12 @@ class _Running:
                 self._trouble(f"n{member.index} does not stay up:\n{member.log_tail(5)}")
             self._trouble(f"not everybody served again within {RECOVERY_SECONDS} s", fatal=True)
             return
-        revision = await self._read_revision()
+        revision = 0
+        with trio.move_on_after(RECOVERY_SECONDS):
+            revision = await self._read_revision()
+        if not revision:
+            self._trouble("somebody stopped serving once more, without any fault", fatal=True)
+            return
         with trio.move_on_after(DRAIN_SECONDS):
             while any(watcher.next <= revision for watcher in self._stage.recorders):
                 await trio.sleep(RETRY_SECONDS)
@@ -240,9 +245,11 @@ class _Running:
         async with opened(self._cluster.addresses, 0, self._environment) as client:
             session = Session(0, "last look", client, self._recorder, lambda: 0.0)
             for member in range(self._cluster.size):
-                client.move(member)
-                answer = await session.do(Range(WHOLE, WHOLE))
-                revision = max(revision, answer.revision if answer else 0)
+                answer = None
+                while answer is None:
+                    client.move(member)
+                    answer = await session.do(Range(WHOLE, WHOLE))
+                revision = max(revision, answer.revision)
         return revision
 
     async def _serving(self, seconds: float, *, patient: bool = True) -> bool:
