@@ -23,6 +23,8 @@ QUOTA_BYTES = 32 * 1024 * 1024
 FILLER_PREFIX = "filler/"
 FILLER_BYTES = 1024 * 1024
 ROOM_SECONDS = 40.0
+DEATH_SECONDS = 0.5
+"""What a server may take from a failed sync to its end: it is started again after that."""
 
 
 @attrs.frozen
@@ -76,6 +78,7 @@ class BadDisk:
             await trio.sleep(plan.seconds)
         finally:
             gate.error = 0
+        await trio.sleep(DEATH_SECONDS)
         survived = stage.cluster.members[member].running
         stage.cluster.launch(member)
         what = errno.errorcode[self.number]
