@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from rusd.grpc import Code, StatusError
 from rusd.http2 import PREFACE, Connection, Role, Settings
 from rusd.net import HttpRequest, HttpResponse, Limits, connect
+from rusd.net.grpc_connection import GrpcConnection
 from rusd.net.sniff import Protocol, classify
 from rusd.testing.clock import ManualClock
 
@@ -325,3 +328,31 @@ async def test_a_listener_with_nobody_drains_at_once(serve: Any, service: Any, n
     async with serve(service.registry, transport=network) as running:
         await running.server.drain(running.environment.clock.monotonic() + 60)
         await running.ended.wait()
+
+
+async def test_a_connection_that_is_over_is_freed_without_the_collector(
+    serve: Any, service: Any, network: Any, encode: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server process looks for no cycles among what lived long, and connections live long."""
+    kept: list[weakref.ref[Any]] = []
+    make = GrpcConnection.__init__
+
+    def note(self: GrpcConnection, *args: Any, **options: Any) -> None:
+        make(self, *args, **options)
+        kept.extend(weakref.ref(part) for part in (self, self.engine, self.engine.http2, self.link))
+
+    monkeypatch.setattr(GrpcConnection, "__init__", note)
+    gc.disable()
+    try:
+        async with serve(service.registry, transport=network) as running:
+            async with connect(running.environment, "127.0.0.1", running.port, running.log) as client:
+                await client.unary("/test.Test/Echo", encode("hi"))
+                async with client.stream("/test.Test/Both") as stream:
+                    await stream.send(encode("hi"))
+                    await stream.receive()
+            while running.server.connections:
+                await trio.lowlevel.checkpoint()
+            await trio.testing.wait_all_tasks_blocked()
+            assert [part for part in kept if part() is not None] == []
+    finally:
+        gc.enable()

@@ -251,7 +251,7 @@ def watch(stub: Any, clock: ManualClock, deadlines: Deadlines) -> tuple[Watchdog
         stub,
         clock=clock,
         deadlines=deadlines,
-        limits=LIMITS,
+        limits=attrs.evolve(LIMITS, keepalive_interval=0.0),
         wrote=lambda: None,
         end=lambda code, reason: ended.append((code, reason)),
         give_up=lambda reason: ended.append((0, reason)),
