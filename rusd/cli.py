@@ -35,6 +35,8 @@ from rusd.replica import WalFailedError
 from rusd.server import Server
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+THREAD_SWITCH_SECONDS = 0.0002
+
 _SIGNAL_NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated"}
 
 
@@ -61,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for notice in parsed.notices:
         notice.write(log)
     _raise_descriptor_limit()
+    # A thread that comes back from a sync waits for the interpreter this long if the loop is busy: by
+    # default five milliseconds, which is many times the sync.
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     _remove_stale_ready_file(config.ready_file)
     # Until the server is up a signal ends the process at once: it is safe to be killed at any instant.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

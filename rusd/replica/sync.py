@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections import deque
 
 SAMPLES = 100
-FAST_SYNC_SECONDS = 0.002
-"""The 99th percentile of the last :data:`SAMPLES` syncs must stay below this."""
+FAST_SYNC_SECONDS = 0.005
+"""The 99th percentile of the last :data:`SAMPLES` syncs must stay below this: no turn may be longer."""
 STALL_SECONDS = 0.01
 """One sync slower than this sends the next ones to the thread, for as long as :data:`PENALTY_FACTOR` says."""
 PENALTY_FACTOR = 100
