@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from rusd.config import gates
-from rusd.config.urls import Url, format_urls, parse_urls
+from rusd.config.urls import Url, format_urls, parse_url, parse_urls
 from rusd.durations import NANOSECONDS_PER_SECOND, format_duration, parse_duration
 
 T = TypeVar("T")
@@ -104,7 +104,7 @@ def _unique_strings(text: str) -> tuple[str, ...]:
 
 def _origins(text: str) -> tuple[str, ...]:
     """Origins for CORS: URLs, or ``*`` for any; empty text allows any too."""
-    origins = [part if part == "*" else str(parse_urls(part)[0]) for part in _unique_strings(text)]
+    origins = [part if part == "*" else str(parse_url(part)) for part in _unique_strings(text)]
     return tuple(origins) or ("*",)
 
 

@@ -72,6 +72,10 @@ def test_two_dashes_end_the_flags(ask) -> None:
         (["--=x"], "bad flag syntax: --=x"),
         (["--name"], "flag needs an argument: -name"),
         (["--pre-vote=yes"], 'invalid boolean value "yes" for -pre-vote: parse error'),
+        (
+            ["--cors=*,"],
+            'invalid value "*," for flag -cors: URL scheme must be http, https, unix, or unixs: ',
+        ),
         (["--heartbeat-interval=x"], 'invalid value "x" for flag -heartbeat-interval: parse error'),
         (["--heartbeat-interval=-1"], 'invalid value "-1" for flag -heartbeat-interval: parse error'),
         (["--heartbeat-interval="], 'invalid value "" for flag -heartbeat-interval: parse error'),
