@@ -119,6 +119,8 @@ def scan(disk: Disk, directory: str) -> ScannedLog:
         data += bytes(-len(data) % SECTOR_BYTES)
         _scan_segment(log, data, is_last=segment is segments[-1])
         log.ends[segment.sequence] = log.tail
+    if any(marker.index > log.positions.last_index for marker in log.markers):
+        raise _corruption(log, log.tail, "a snapshot is noted that lies beyond the end of the log")
     return log
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from rusd.config import FLAGS, Config, ExitRequest, UsageError, check_bootstrap, parse
+from rusd.config import Config, ExitRequest, UsageError, check_bootstrap, parse
+from rusd.config.vocabulary import KINDS
 from tests.fuzz.source import Source
 
-NAMES: Final = sorted(FLAGS)
+NAMES: Final = sorted(KINDS)  # former names and flags that do nothing too
 VALUES: Final = (
     "",
     "0",

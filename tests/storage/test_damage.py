@@ -245,3 +245,16 @@ def test_a_batch_with_a_good_checksum_that_is_too_short_to_say_anything_is_refus
     with pytest.raises(CorruptionError, match="unreadable batch") as caught:
         wal.open(disk, DIRECTORY)
     assert caught.value.offset == empty_at
+
+
+def test_a_marker_beyond_the_end_of_the_log_is_refused() -> None:
+    disk = MemoryDisk()
+    wal.create(disk, DIRECTORY, b"identity").close()
+    path = f"{DIRECTORY}/{disk.list_directory(DIRECTORY)[0]}"
+    file = disk.open(path)
+    header = read_header(file.read_at(0, file.size()))
+    assert header is not None
+    payload = encode_payload(HardState(), (), marker=SnapshotMarker(5, 1))
+    file.write_at(header.size, encode_batch(header.number + 1, header.checksum, payload)[0])
+    with pytest.raises(CorruptionError, match="beyond the end of the log"):
+        wal.open(disk, DIRECTORY)
