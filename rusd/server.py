@@ -14,7 +14,7 @@ Nothing here is global: several servers run in one process and one event loop.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
@@ -40,6 +40,7 @@ from rusd.replica import Core, Replica, RequestTimeoutError, Snapshotter
 from rusd.services import Context, HeaderWriter, Limits, Quota, Services
 from rusd.state import Kind, Member, Observer, StateMachine
 from rusd.state import snapshot as state_snapshot
+from rusd.steps import Steps, Turn
 from rusd.storage import StorageError
 from rusd.version import CLUSTER_VERSION, ETCD_VERSION
 from rusd.watch import WatchHub
@@ -178,6 +179,14 @@ class _Observer(Observer):
 
     def revision_published(self, revision: int, records: Sequence[Record]) -> None:
         self.hub.publish(revision, records)
+
+    def is_long(self, changes: int) -> bool:
+        return self.hub.is_long(changes)
+
+    def revision_steps(
+        self, revision: int, records: Sequence[Record], turn: Turn
+    ) -> Steps[Callable[[], None]]:
+        return self.hub.publish_steps(revision, records, turn)
 
     def history_compacted(self, job: Compaction) -> None:
         self.quota.about_to_shrink()

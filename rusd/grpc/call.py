@@ -138,6 +138,9 @@ class Responses(Protocol):
     def send_nowait(self, payload: bytes) -> None:
         """Queue a message.  Always accepted; a caller that ignores :attr:`writable` fills memory."""
 
+    def send_parts_nowait(self, parts: Sequence[bytes]) -> None:
+        """Queue one large message that is in pieces."""
+
     def on_writable(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called each time :attr:`writable` becomes true again, and at the end."""
 

@@ -34,6 +34,11 @@ def frame(payload: bytes, encoding: bytes = b"") -> bytes:
     return _PREFIX.pack(0, len(payload)) + payload
 
 
+def prefix(size: int) -> bytes:
+    """What stands in front of an uncompressed message of ``size`` bytes."""
+    return _PREFIX.pack(0, size)
+
+
 class MessageReader:
     """Cuts the bytes of one stream into messages, and knows which of them are consumed.
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError, Message
 
 from rusd.grpc.call import Call, EndOfRequests, LongAnswer, Pending
-from rusd.grpc.framing import MessageReader, frame
+from rusd.grpc.framing import MessageReader, frame, prefix
 from rusd.grpc.metadata import Header
 from rusd.grpc.status import Code, StatusError
 
@@ -290,6 +290,20 @@ class StreamCall(ServerCall):
             self.headers_sent = True
             connection.http2.send_encoded_headers(self.stream_id, self.block)
         connection.http2.send_data(self.stream_id, frame(payload, self.encoding))
+        connection.held.queued()
+        connection.wrote()
+
+    def send_parts(self, parts: Sequence[bytes]) -> None:
+        """Queue one large message that is in pieces."""
+        if not self.open:
+            return
+        connection = self.connection
+        if not self.headers_sent:
+            self.headers_sent = True
+            connection.http2.send_encoded_headers(self.stream_id, self.block)
+        connection.http2.send_data(self.stream_id, prefix(sum(map(len, parts))))
+        for part in parts:
+            connection.http2.send_data(self.stream_id, part)
         connection.held.queued()
         connection.wrote()
 

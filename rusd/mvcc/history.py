@@ -28,6 +28,7 @@ SLICE_BYTES = 1 << 20
 """Of records handed out at a time: whoever joins or checksums them does it in one turn."""
 
 by_mod_revision = attrgetter("mod_revision")
+by_place = attrgetter("mod_revision", "sub")
 
 
 class History:
@@ -69,6 +70,24 @@ class History:
                 yield revision, tuple(records)
         for revision in range(max(first, self.base_revision + 1), last + 1):
             yield revision, self.above_base(revision)
+
+    def since(self, revision: int, sub: int, last: int, limit: int) -> list[Record]:
+        """The next changes from a place on (in the order of revision, sub), up to revision ``last``.
+
+        At most ``limit``; fewer only if there are no more.
+        """
+        found: list[Record] = []
+        if revision <= self.base_revision:
+            start = bisect_left(self.base, (revision, sub), key=by_place)
+            stop = bisect_right(self.base, last, key=by_mod_revision)
+            found = self.base[start : min(stop, start + limit)]
+            revision, sub = self.base_revision + 1, 0
+        while revision <= last and len(found) < limit:
+            records = self.above_base(revision)  # where nothing is missing: a change's sub is its position
+            found += records[sub : sub + limit - len(found)]
+            revision += 1
+            sub = 0
+        return found
 
     def compacted(self, revision: int, base: list[Record]) -> list[list[Slot]]:
         """Make ``base`` all there is up to ``revision`` (or the old base revision, if higher).

@@ -184,6 +184,15 @@ class Store:
             raise CompactedError(first_revision, self.compact_revision)
         return self.history.between(first_revision, min(last_revision, self.current_revision))
 
+    def changes_since(self, revision: int, sub: int, last_revision: int, limit: int) -> list[Record]:
+        """The next changes from ``revision`` and ``sub`` on, up to ``last_revision``, as they happened.
+
+        At most ``limit``; fewer only if there are no more.  Raises as :meth:`changes`.
+        """
+        if revision < self.compact_revision:
+            raise CompactedError(revision, self.compact_revision)
+        return self.history.since(revision, sub, min(last_revision, self.current_revision), limit)
+
     def previous(self, record: Record) -> Record | None:
         """What stood for the key just before the revision of ``record`` (an event's ``prev_kv``).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -49,6 +49,9 @@ class StreamResponses:
 
     def send_nowait(self, payload: bytes) -> None:
         self._call.send(payload)
+
+    def send_parts_nowait(self, parts: Sequence[bytes]) -> None:
+        self._call.send_parts(parts)
 
     def on_writable(self, callback: Callable[[], None]) -> None:
         self._call.on_writable(callback)

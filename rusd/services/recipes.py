@@ -120,7 +120,8 @@ class Followed:
                 continue
             await trio.lowlevel.checkpoint()
             for answer in answers:
-                response = rpc_pb2.WatchResponse.FromString(answer)
+                whole = answer if isinstance(answer, bytes) else b"".join(answer)
+                response = rpc_pb2.WatchResponse.FromString(whole)
                 if response.canceled:
                     raise StatusError(Code.UNKNOWN, "etcdserver: mvcc: required revision has been compacted")
                 self._events.extend(response.events)

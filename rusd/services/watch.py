@@ -102,7 +102,10 @@ class _Client:
             return
         try:
             for message in self.stream.pull(PULL_BYTES):
-                self._responses.send_nowait(message)
+                if isinstance(message, bytes):
+                    self._responses.send_nowait(message)
+                else:
+                    self._responses.send_parts_nowait(message)
         except Exception as error:
             self._fail(error)
         if not self.stream.congested:

@@ -43,10 +43,14 @@ class Observer:
     def revision_published(self, revision: int, records: Sequence[Record]) -> None:
         """``revision`` can be read from now on; it consists of ``records``."""
 
+    def is_long(self, changes: int) -> bool:
+        """Whether :meth:`revision_steps` should be called even for so few changes."""
+        return False
+
     def revision_steps(
         self, revision: int, records: Sequence[Record], turn: Turn
     ) -> Steps[Callable[[], None]]:
-        """``revision``, of very many ``records``, is about to be published.
+        """``revision``, of many ``records``, is about to be published.
 
         Does in steps what can be done before.  What it gives back is called instead of
         :meth:`revision_published`, in the turn in which the revision can be read.
@@ -169,7 +173,8 @@ class StateMachine:
         yield from self._publish_steps(transaction, turn)
         return result
 
-    def _publish(self, transaction: WriteTransaction) -> None:
+    def _publish(self, transaction: WriteTransaction, tell: Callable[[], None] | None = None) -> None:
+        """Publish in one go; ``tell`` does the rest of what :meth:`Observer.revision_steps` has begun."""
         changes = transaction.publish()
         if changes is None:
             return
@@ -179,18 +184,25 @@ class StateMachine:
                 leases.attach(record.key, record.lease, previous.lease if previous is not None else 0)
             elif previous is not None and previous.lease:
                 leases.detach(record.key, previous.lease)
-        self.observer.revision_published(changes.revision, changes.records)
+        if tell is None:
+            self.observer.revision_published(changes.revision, changes.records)
+        else:
+            tell()
 
     def _publish_steps(self, transaction: WriteTransaction, turn: Turn, revoked: int = 0) -> Steps[None]:
         """:meth:`_publish` in steps; the lease ``revoked``, if given, goes in the turn of the publication."""
         changes = transaction.changes
-        if len(changes.records) <= self.store.publish_at_once:
-            self._publish(transaction)
+        few = len(changes.records) <= self.store.publish_at_once
+        tell: Callable[[], None] | None = None
+        if not few or self.observer.is_long(len(changes.records)):
+            tell = yield from self.observer.revision_steps(changes.revision, changes.records, turn)
+        if few:
+            self._publish(transaction, tell)
             if revoked:
                 self._remove_lease(revoked)
             return
+        assert tell is not None
         yield from self._attach_steps(changes, turn)
-        tell = yield from self.observer.revision_steps(changes.revision, changes.records, turn)
         commit = yield from transaction.prepare_steps(turn)
         if turn.left <= 0:
             yield

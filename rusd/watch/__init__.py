@@ -16,6 +16,7 @@ There is no task, socket or clock in here: the service that owns a stream pulls 
 client takes bytes, and keeps the time for periodic progress.
 """
 
+from rusd.watch.encoding import Message
 from rusd.watch.history import History, Record
 from rusd.watch.hub import DEFAULT_MAX_RESPONSE_BYTES, WatchHub
 from rusd.watch.stream import NO_WATCH_ID, WatchStream
@@ -24,6 +25,7 @@ __all__ = [
     "DEFAULT_MAX_RESPONSE_BYTES",
     "NO_WATCH_ID",
     "History",
+    "Message",
     "Record",
     "WatchHub",
     "WatchStream",

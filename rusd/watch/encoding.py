@@ -27,6 +27,15 @@ _TYPE_DELETE = tag(1, VARINT) + b"\x01"
 _PREV_KV = tag(3, LENGTH_DELIMITED)  # the field ``kv`` is 2, which is how records keep themselves
 
 
+Message = bytes | list[bytes]
+"""An encoded ``WatchResponse``, a very large one in pieces."""
+
+
+def message_size(message: Message) -> int:
+    """The bytes of a message."""
+    return len(message) if isinstance(message, bytes) else sum(map(len, message))
+
+
 class Event:
     """One change, and its encoded forms once somebody has asked for them."""
 
@@ -110,4 +119,16 @@ def event_responses(head: bytes, fields: Sequence[bytes], fragment_bytes: int) -
             start, size = index, len(head) + len(fields[index])
     head = head[: -len(_FRAGMENT)]
     messages.append(b"".join((head, *fields[start:])))
+    return messages
+
+
+def huge_responses(head: bytes, pieces: Sequence[bytes], *, fragment: bool) -> list[Message]:
+    """As :func:`event_responses`, of events that were joined into ``pieces`` already.
+
+    To be sent in fragments, each piece is one.
+    """
+    if not fragment:
+        return [[head, *pieces]]
+    messages: list[Message] = [[head, _FRAGMENT, piece] for piece in pieces[:-1]]
+    messages.append([head, pieces[-1]])
     return messages

@@ -6,7 +6,7 @@ store, never copied and never changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 
@@ -24,6 +24,10 @@ class Record(Protocol):
     @property
     def mod_revision(self) -> int:
         """The revision of this change."""
+
+    @property
+    def sub(self) -> int:
+        """Which change of its revision this is; they are numbered upwards."""
 
     @property
     def tombstone(self) -> bool:
@@ -45,8 +49,11 @@ class History(Protocol):
     def compact_revision(self) -> int:
         """The revision below which nothing can be read; -1 when never compacted."""
 
-    def changes(self, first_revision: int, last_revision: int, /) -> Iterable[tuple[int, Sequence[Any]]]:
-        """Each revision from ``first_revision`` to ``last_revision`` with its records, ascending."""
+    def changes_since(self, revision: int, sub: int, last_revision: int, limit: int, /) -> Sequence[Any]:
+        """The next records from ``revision`` and ``sub`` on, up to ``last_revision``, in order.
+
+        At most ``limit``; fewer only if there are no more.
+        """
 
     def previous(self, record: Any, /) -> Record | None:
         """The key as it was at ``record.mod_revision - 1``; None if absent then or compacted."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rusd.steps import Steps, Turn
 from rusd.watch.encoding import Event
 from rusd.watch.history import History, Record
 from rusd.watch.matching import Matcher
@@ -24,6 +25,13 @@ from rusd.watch.watcher import DELETES, PUTS, State, Watcher
 
 DEFAULT_MAX_RESPONSE_BYTES = 1572864 + (512 << 10)
 """etcd's default ``max-request-bytes`` and its fixed overhead: the size from which on fragments are made."""
+
+
+LONG_PUBLICATION = 50_000
+"""Changes times watchers from which on a revision is published in steps."""
+
+MANY_EVENTS = 500
+"""A watcher that has to hear of more changes of one revision reads them from history."""
 
 
 class WatchHub:
@@ -45,6 +53,7 @@ class WatchHub:
         self.events_sent = 0
         self._live: Matcher[Watcher] = Matcher()
         self._recent = Recent(max_deliveries, max_bytes)
+        self._joined: dict[Watcher, None] | None = None  # who went live while a publication is prepared
 
     @property
     def stream_count(self) -> int:
@@ -93,6 +102,63 @@ class WatchHub:
         size = sum(len(record.event_field) for record in records)
         self._recent.add(Publication(revision, size, hits, self._recent))
 
+    def is_long(self, changes: int) -> bool:
+        """Whether a revision of so many changes should be published in steps."""
+        return changes * self.watcher_count > LONG_PUBLICATION and changes > 1
+
+    def publish_steps(
+        self, revision: int, records: Sequence[Record], turn: Turn
+    ) -> Steps[Callable[[], None]]:
+        """:meth:`publish` of many changes in steps, made before ``revision`` becomes the current one.
+
+        What it gives back ends it, in the turn in which the revision becomes the current one.
+        Watchers with many changes to hear of read them from history, in slices, when that is there.
+        """
+        joined: dict[Watcher, None] = {}
+        self._joined = joined
+        found: dict[Watcher, list[Event]] = {}
+        behind: dict[Watcher, None] = {}
+        events = size = 0
+        for record in records:
+            turn.left -= 0.5
+            for watcher, (event,) in self._hits_of_one(revision, record):
+                turn.left -= 0.5
+                if watcher in behind:
+                    continue
+                of_watcher = found.setdefault(watcher, [])
+                of_watcher.append(event)
+                events += 1
+                size += len(record.event_field)
+                if len(of_watcher) > MANY_EVENTS or events > MAX_DELIVERIES:
+                    behind[watcher] = None
+                    events -= len(found.pop(watcher))
+            if turn.left <= 0:
+                yield
+
+        def end() -> None:
+            self._joined = None
+            self.current_revision = revision
+            hits = [hit for hit in found.items() if hit[0].state is State.LIVE and hit[0] not in joined]
+            for watcher in (*behind, *joined):
+                if watcher.state is State.LIVE:
+                    self._has_hit(watcher, revision)
+                    watcher.stream.fall_behind()
+            if hits:
+                self._deliver(revision, size, hits)
+
+        return end
+
+    def _deliver(self, revision: int, size: int, hits: Sequence[Delivery]) -> None:
+        for watcher, _ in hits:
+            self._has_hit(watcher, revision)
+        self._recent.add(Publication(revision, size, hits, self._recent))
+
+    def _has_hit(self, watcher: Watcher, revision: int) -> None:
+        """``watcher`` is live and has to hear of ``revision``."""
+        if watcher.last_hit < watcher.next:  # nothing unsent: all before this did not concern it
+            watcher.next = revision
+        watcher.last_hit = revision
+
     def _hits(self, revision: int, records: Sequence[Record]) -> Sequence[Delivery]:
         if len(records) == 1:  # nearly always
             return self._hits_of_one(revision, records[0])
@@ -136,6 +202,8 @@ class WatchHub:
     def go_live(self, watcher: Watcher) -> None:
         """Tell ``watcher`` of what is published from now on."""
         watcher.state = State.LIVE
+        if self._joined is not None:
+            self._joined[watcher] = None
         self._live.add(watcher.key, watcher.range_end, watcher)
 
     def leave_live(self, watcher: Watcher) -> None:

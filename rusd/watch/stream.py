@@ -17,10 +17,18 @@ Semantics: etcd 3.6, ``server/storage/mvcc/watcher.go`` and ``api/v3rpc/watch.go
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from rusd.watch.catchup import CatchUp
-from rusd.watch.encoding import Event, control_response, event_responses
+from rusd.watch.catchup import BATCH_BYTES, LEAVING_AT_ONCE, CatchUp
+from rusd.watch.encoding import (
+    Event,
+    Message,
+    control_response,
+    event_responses,
+    huge_responses,
+    message_size,
+)
 from rusd.watch.matching import is_empty_range
 from rusd.watch.publication import ProgressMark, Publication
 from rusd.watch.watcher import DELETES, PUTS, Notify, State, Watcher
@@ -189,24 +197,26 @@ class WatchStream:
         """Whether :meth:`pull` has something to do."""
         return bool(self._answers or self._pending or self._catch_up or self._fallen_behind)
 
-    def pull(self, budget_bytes: int) -> list[bytes]:
+    def pull(self, budget_bytes: int) -> list[Message]:
         """The next encoded ``WatchResponse`` messages, in order, of about ``budget_bytes`` in all.
 
+        One that tells of very many changes of one revision is longer, and comes in pieces.
         Does a bounded amount of work; while :attr:`has_output` is true, call it again when the
         client can take more (it may return nothing and yet have got on).  Once it is false,
         ``wake`` is called when there is something again.
         """
-        messages, self._answers = self._answers, []
+        messages: list[Message] = [*self._answers]
+        self._answers.clear()
         if self._fallen_behind:
             self._read_history_instead()
         if self._catch_up:
             messages += self._take_history(budget_bytes)
-        if self._pending:
+        if self._pending and not self._fallen_behind:
             self._take_pending(messages, budget_bytes)
         self._woken = self.has_output
         return messages
 
-    def _take_history(self, budget: int) -> list[bytes]:
+    def _take_history(self, budget: int) -> list[Message]:
         assert self._catch_up is not None
         hub = self._hub
         before = len(self._catch_up)
@@ -220,8 +230,8 @@ class WatchStream:
             self._catch_up = None  # most streams never need it again
         return messages
 
-    def _take_pending(self, messages: list[bytes], budget: int) -> None:
-        spent = sum(map(len, messages))
+    def _take_pending(self, messages: list[Message], budget: int) -> None:
+        spent = sum(map(message_size, messages))
         done = 0
         for item in self._pending:
             if spent >= budget and messages:
@@ -237,7 +247,7 @@ class WatchStream:
             done += 1
         del self._pending[:done]
 
-    def _take_publication(self, item: Publication, messages: list[bytes], spent: int, budget: int) -> int:
+    def _take_publication(self, item: Publication, messages: list[Message], spent: int, budget: int) -> int:
         """Send deliveries of ``item`` from _offset on; _offset is 0 again once all are out."""
         revision = item.revision
         header = self._header(revision)
@@ -249,12 +259,25 @@ class WatchStream:
             watcher, events = deliveries[offset]
             if watcher.state is not State.LIVE:  # cancelled meanwhile
                 continue
+            if watcher.prev_kv and len(events) > 1 and self._is_large(events):
+                self._leave_for_history(watcher)
+                continue
             for message in self._responses(watcher, header, events):
                 messages.append(message)
                 spent += len(message)
             watcher.next = revision + 1
         self._offset = 0
         return spent
+
+    def _is_large(self, events: Sequence[Event]) -> bool:
+        """Whether the former values of some events would take long to be joined."""
+        previous = (self._hub.history.previous(event.record) for event in events)
+        return sum(len(record.event_field) for record in previous if record is not None) > BATCH_BYTES
+
+    def _leave_for_history(self, watcher: Watcher) -> None:
+        """Have a live watcher read from history, in slices, what it has not been sent."""
+        self._hub.leave_live(watcher)
+        self._catch_up_with(watcher)
 
     def _responses(self, watcher: Watcher, header: bytes, events: Sequence[Event]) -> Sequence[bytes]:
         history = self._hub.history
@@ -268,6 +291,12 @@ class WatchStream:
         self._has_events(watcher, len(fields))
         limit = self._max_response_bytes if watcher.fragment else 0
         return event_responses(header + watcher.id_field, fields, limit)
+
+    def _respond_huge(
+        self, watcher: Watcher, header: bytes, pieces: Sequence[bytes], count: int
+    ) -> list[Message]:
+        self._has_events(watcher, count)
+        return huge_responses(header + watcher.id_field, pieces, fragment=watcher.fragment)
 
     def _has_events(self, watcher: Watcher, count: int) -> None:
         self._hub.events_sent += count
@@ -300,7 +329,7 @@ class WatchStream:
             self._marks += 1
         self._notify()
 
-    def _report_progress(self, mark: ProgressMark, messages: list[bytes]) -> None:
+    def _report_progress(self, mark: ProgressMark, messages: list[Message]) -> None:
         """Send a mark that has come to the front, if what it says still holds.
 
         A watcher that was cancelled hears nothing, and one that joined with history to read
@@ -323,9 +352,11 @@ class WatchStream:
             self._notify()
 
     def fall_behind(self) -> None:
-        """The hub gives up publications that this stream has not taken."""
+        """The hub gives up publications that this stream has not taken, or never made them."""
         self._release_pending()
         self._fallen_behind = True
+        if not self._woken:
+            self._notify()
 
     def history_replaced(self, last_revision: int) -> None:
         """The store was replaced; ``last_revision`` was the newest one published from the old one."""
@@ -369,16 +400,22 @@ class WatchStream:
     def _read_history_instead(self) -> None:
         # Done here, not when the hub gives up: thousands of streams may fall behind in one turn.
         # Whoever has something pending by now has something unsent, and reads all of it there.
-        self._fallen_behind = False
         self._release_pending()
-        for watcher in self.watchers.values():
-            if watcher.state is State.LIVE and watcher.has_unsent:
-                self._hub.leave_live(watcher)
-                self._catch_up_with(watcher)
+        behind = (
+            watcher
+            for watcher in self.watchers.values()
+            if watcher.state is State.LIVE and watcher.has_unsent
+        )
+        some = list(islice(behind, LEAVING_AT_ONCE + 1))
+        for watcher in some[:LEAVING_AT_ONCE]:
+            self._leave_for_history(watcher)
+        self._fallen_behind = len(some) > LEAVING_AT_ONCE
 
     def _catch_up_with(self, watcher: Watcher) -> None:
         if self._catch_up is None:
-            self._catch_up = CatchUp(self._respond, self._header)
+            self._catch_up = CatchUp(
+                self._respond, self._respond_huge, self._header, self._max_response_bytes
+            )
         self._catch_up.add(watcher)
         self._hub.slow_watcher_count += 1
 

@@ -10,6 +10,7 @@ from etcdpb import rpc_pb2
 from rusd.mvcc import Store
 from rusd.watch import WatchHub, WatchStream
 from rusd.wire import LENGTH_DELIMITED, length_delimited, tag
+from tests.support.slices import run_sliced
 
 CLUSTER_ID, MEMBER_ID, TERM = 14841639068965178418, 10276657743932975437, 7
 
@@ -36,7 +37,8 @@ class Client:
     def pull(self, budget: int = 1 << 20) -> list[Response]:
         """One pull."""
         responses = []
-        for message in self.stream.pull(budget):
+        for pulled in self.stream.pull(budget):
+            message = pulled if isinstance(pulled, bytes) else b"".join(pulled)
             response = Response.FromString(message)
             assert response.SerializeToString() == message
             responses.append(response)
@@ -70,14 +72,29 @@ class World:
     def delete(self, key: bytes) -> int:
         return self.write([(key, None, 0)])
 
-    def write(self, changes: Sequence[tuple[bytes, bytes | None, int]]) -> int:
-        """One transaction: puts, and deletes where the value is None.  Returns the current revision."""
+    def write(
+        self,
+        changes: Sequence[tuple[bytes, bytes | None, int]],
+        at_pause: Callable[[], object] | None = None,
+    ) -> int:
+        """One transaction: puts, and deletes where the value is None.  Returns the current revision.
+
+        With ``at_pause`` the hub is told in steps, and that is called between them.
+        """
         transaction = self.store.begin()
         for key, value, lease in changes:
             if value is None:
                 transaction.delete_range(key)
             else:
                 transaction.put(key, value, lease)
+        if at_pause is not None and transaction.changed:
+            done = transaction.changes
+            end = run_sliced(
+                lambda turn: self.hub.publish_steps(done.revision, done.records, turn), at_pause, 0.1
+            )
+            transaction.publish()
+            end()
+            return self.store.current_revision
         published = transaction.publish()
         if published is not None:
             self.hub.publish(published.revision, published.records)

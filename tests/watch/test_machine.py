@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from etcdpb import kv_pb2, rpc_pb2
-from rusd.watch import catchup
+from rusd.watch import catchup, hub, stream
 
 KEYS = st.sampled_from([b"a", b"aa", b"ab", b"b", b"c"])
 ENDS = st.sampled_from([b"", b"", b"\x00", b"ab", b"b", b"d"])
@@ -186,7 +186,32 @@ class WatchMachine(RuleBasedStateMachine):
         for changes in burst:
             self._write(changes)
 
-    def _write(self, changes: dict[bytes, bool]) -> None:
+    @rule(
+        changes=st.dictionaries(KEYS, st.booleans(), min_size=2, max_size=5),
+        client=clients,
+        meanwhile=st.sampled_from(["nothing", "pull", "watch", "watch the past", "progress"]),
+        key=KEYS,
+        end=ENDS,
+    )
+    def write_in_steps(
+        self, changes: dict[bytes, bool], client: Client, meanwhile: str, key: bytes, end: bytes
+    ) -> None:
+        """A revision that many hear of, and what a client does while it is being published."""
+
+        def at_pause() -> None:
+            match meanwhile:
+                case "pull":
+                    client.pull(1)
+                case "watch":
+                    self.watch(client, key, end, 0, 0, [], True, False)
+                case "watch the past":
+                    self.watch(client, key, end, -3, 0, [], False, False)
+                case "progress":
+                    client.end.stream.request_progress()
+
+        self._write(changes, at_pause)
+
+    def _write(self, changes: dict[bytes, bool], at_pause: Callable[[], None] | None = None) -> None:
         state = dict(self.states[self.world.store.current_revision])
         batch: list[tuple[bytes, bytes | None, int]] = []
         for key, is_put in changes.items():
@@ -199,7 +224,7 @@ class WatchMachine(RuleBasedStateMachine):
                 batch.append((key, None, 0))
         if not batch:
             return
-        revision = self.world.write(batch)
+        revision = self.world.write(batch, at_pause)
         self.changes[revision] = [(key, value) for key, value, _ in batch]
         self.states[revision] = state
 
@@ -307,6 +332,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catchup, "BATCH_REVISIONS", 2)
     monkeypatch.setattr(catchup, "HELD_BYTES", 100)
     monkeypatch.setattr(catchup, "LEAVING_AT_ONCE", 2)
+    monkeypatch.setattr(stream, "LEAVING_AT_ONCE", 2)
+    monkeypatch.setattr(catchup, "PIECE_BYTES", 70)
+    monkeypatch.setattr(catchup, "_HEAD_BYTES", 0)
+    monkeypatch.setattr(hub, "MANY_EVENTS", 1)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -340,8 +369,8 @@ def test_the_same_holds_on_long_busy_walks(make_world: Callable, seed: int) -> N
 
 def _step(machine: WatchMachine, chance: random.Random, watches: list[tuple[Client, int]]) -> None:
     client = chance.choice(machine.clients)  # type: ignore[arg-type]
-    match chance.choices(["write", "watch", "pull", "drain", "cancel", "compact", "progress", "tick"],
-                         [30, 12, 30, 5, 5, 3, 10, 3])[0]:  # fmt: skip
+    match chance.choices(["write", "steps", "watch", "pull", "drain", "cancel", "compact", "progress", "tick"],
+                         [25, 10, 12, 30, 5, 5, 3, 10, 3])[0]:  # fmt: skip
         case "write":
             keys = [b"a", b"aa", b"ab", b"b", b"c"]
             machine.write(
@@ -349,6 +378,15 @@ def _step(machine: WatchMachine, chance: random.Random, watches: list[tuple[Clie
                     {key: chance.random() < 0.7 for key in chance.sample(keys, chance.choice([1, 1, 2, 3]))}
                     for _ in range(chance.choice([1, 1, 2, 5]))
                 ]
+            )
+        case "steps":
+            keys = [b"a", b"aa", b"ab", b"b", b"c"]
+            machine.write_in_steps(
+                {key: chance.random() < 0.7 for key in chance.sample(keys, chance.choice([2, 3, 5]))},
+                client,
+                chance.choice(["nothing", "pull", "pull", "watch", "watch the past", "progress"]),
+                chance.choice(keys),
+                chance.choice([b"", b"", b"\x00", b"ab", b"d"]),
             )
         case "watch":
             made = machine.watch(
