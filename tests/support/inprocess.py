@@ -150,16 +150,20 @@ async def running(
     disk: Disk | None = None,
     hooks: Hooks | None = None,
     seed: int = 0,
+    seconds: float = NEVER,
     **settings: Any,
 ) -> AsyncIterator[Etcd]:
-    """A server with ``settings`` (fields of ``Config``); on ``disk`` if one is given, else in memory."""
+    """A server with ``settings`` (fields of ``Config``); on ``disk`` if one is given, else in memory.
+
+    It gives up after ``seconds``.
+    """
     clock, sink = clock or ManualClock(), ListSink()
     if disk is not None:
         settings.setdefault("data_dir", "/data")
     environment = make_environment(
         clock=clock, disk=disk, transport=MemoryTransport(), seed=seed, hooks=hooks, log_sink=sink
     )
-    with trio.fail_after(NEVER):
+    with trio.fail_after(seconds):
         async with rusd.serve(local_config(**settings), environment) as server:
             host, _, port = server.client_urls[0].removeprefix("http://").rpartition(":")
             log = make_logger(sink, clock)

@@ -25,7 +25,9 @@ from hypothesis.stateful import (
 )
 
 from etcdpb import kv_pb2, rpc_pb2
-from rusd.watch import catchup, hub, stream
+from rusd.watch import catchup
+from rusd.watch import hub as hub_module
+from rusd.watch import stream as stream_module
 
 KEYS = st.sampled_from([b"a", b"aa", b"ab", b"b", b"c"])
 ENDS = st.sampled_from([b"", b"", b"\x00", b"ab", b"b", b"d"])
@@ -332,10 +334,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catchup, "BATCH_REVISIONS", 2)
     monkeypatch.setattr(catchup, "HELD_BYTES", 100)
     monkeypatch.setattr(catchup, "LEAVING_AT_ONCE", 2)
-    monkeypatch.setattr(stream, "LEAVING_AT_ONCE", 2)
+    monkeypatch.setattr(stream_module, "LEAVING_AT_ONCE", 2)
     monkeypatch.setattr(catchup, "PIECE_BYTES", 70)
     monkeypatch.setattr(catchup, "_HEAD_BYTES", 0)
-    monkeypatch.setattr(hub, "MANY_EVENTS", 1)
+    monkeypatch.setattr(hub_module, "MANY_EVENTS", 1)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -369,8 +371,8 @@ def test_the_same_holds_on_long_busy_walks(make_world: Callable, seed: int) -> N
 
 def _step(machine: WatchMachine, chance: random.Random, watches: list[tuple[Client, int]]) -> None:
     client = chance.choice(machine.clients)  # type: ignore[arg-type]
-    match chance.choices(["write", "steps", "watch", "pull", "drain", "cancel", "compact", "progress", "tick"],
-                         [25, 10, 12, 30, 5, 5, 3, 10, 3])[0]:  # fmt: skip
+    rules = ["write", "steps", "watch", "pull", "drain", "cancel", "compact", "progress", "tick"]
+    match chance.choices(rules, [25, 10, 12, 30, 5, 5, 3, 10, 3])[0]:
         case "write":
             keys = [b"a", b"aa", b"ab", b"b", b"c"]
             machine.write(
