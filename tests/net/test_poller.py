@@ -122,3 +122,44 @@ async def test_when_the_poller_ends_every_task_goes_on_by_itself(nursery: trio.N
         await wait_all_tasks_blocked()
         running.cancel_scope.cancel()
     assert not await poller.attend(channel, lambda: pytest.fail("called"))
+
+
+async def test_waiting_awake_is_given_up_where_nothing_comes(nursery: trio.Nursery, pairs: Pairs) -> None:
+    poller = Poller()
+    channel, peer = pairs[0]
+    turns = 0
+
+    def turn() -> bool:
+        nonlocal turns
+        turns += 1
+        return channel.try_receive(1) != b"!"
+
+    looks = Looks(poller)
+    nursery.start_soon(poller.run)
+    nursery.start_soon(poller.attend, channel, turn)
+    await wait_all_tasks_blocked()
+    for number in range(1, 41):
+        peer.send(b"x")
+        with trio.fail_after(5):
+            while turns < number:
+                await trio.lowlevel.checkpoint()
+        await wait_all_tasks_blocked()
+    # Each wait in vain takes a hundred looks or so; of forty passes only five waited.
+    assert 100 < looks.count < 40 * 100 / 4
+
+
+class Looks:
+    """Counts how often the poller looks at its epoll."""
+
+    def __init__(self, poller: Poller) -> None:
+        self.count = 0
+        self._epoll = poller._epoll
+        poller._epoll = self  # type: ignore[assignment]
+
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        self.count += 1
+        assert self._epoll is not None
+        return self._epoll.poll(timeout, most)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._epoll, name)
