@@ -12,9 +12,14 @@ from __future__ import annotations
 from collections import deque
 
 SAMPLES = 100
-FAST_SYNC_SECONDS = 0.005
-"""The 99th percentile of the last :data:`SAMPLES` syncs must stay below this: no turn may be longer."""
-STALL_SECONDS = 0.01
+FAST_SYNC_SECONDS = 0.01
+"""The 99th percentile of the last :data:`SAMPLES` syncs must stay below this: no turn may be longer.
+
+Lower bounds were tried.  Where other processes take the processors, each return from sleep costs
+some milliseconds: a sync then looks slow that is not, and the way through the thread sleeps three
+times as often.
+"""
+STALL_SECONDS = 0.02
 """One sync slower than this sends the next ones to the thread, for as long as :data:`PENALTY_FACTOR` says."""
 PENALTY_FACTOR = 100
 """Times the sync's own length: so such syncs hold up the loop for a hundredth of the time at most."""
