@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from etcdpb import rpc_pb2
-from rusd.longwork import TURN_RECORDS
 from rusd.raft import Role
 from rusd.replica import ReplicaError
 from rusd.signal import Signal
@@ -29,6 +28,9 @@ LEASE_INTERVAL_SECONDS = 0.5
 """How long the lease loop sleeps at most: a lease may be granted, leadership gained, meanwhile."""
 
 MAX_REVOKES_IN_FLIGHT = 16
+
+STEP_RECORDS = 256
+"""Records that a compaction looks at in one turn: it looks four times at each."""
 
 
 class LeaseKeeper:
@@ -136,8 +138,8 @@ class Compactor:
 
     async def _step(self, job: Compaction) -> bool:
         """A batch, cut into turns if it is a large one; whether the job is done."""
-        for start in range(0, self._batch, TURN_RECORDS):
+        for start in range(0, self._batch, STEP_RECORDS):
             async with self._work.turn():
-                if job.step(min(TURN_RECORDS, self._batch - start)):
+                if job.step(min(STEP_RECORDS, self._batch - start)):
                     return True
         return False

@@ -9,8 +9,8 @@ The apply loop, the log and the connections don't queue here.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, MutableSet
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, MutableSet
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import trio
@@ -33,21 +33,23 @@ class LongWork:
         self._garbage: deque[list[Any] | dict[Any, Any] | MutableSet[Any]] = deque()
         self._dirty = Signal()
 
-    def turn(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
         """``async with work.turn():`` do one slice; a checkpoint."""
-        return self._place
+        async with self._place:
+            yield
+            self._after_slice()
 
     async def run(self, steps: Steps[T], turn: Turn) -> T:
         """Run ``steps``, which go by ``turn``, to their end; closes them when cancelled."""
         try:
             while True:
-                async with self._place:
+                async with self.turn():
                     turn.left = TURN_RECORDS
                     try:
                         next(steps)
                     except StopIteration as stop:
                         return stop.value  # type: ignore[no-any-return]
-                    self._after_slice()
         finally:
             steps.close()
 

@@ -321,6 +321,7 @@ class _Parts:
         if self._auto_compactor is not None:
             nursery.start_soon(self._auto_compactor.run)
         nursery.start_soon(self._services.watch.report_progress)
+        nursery.start_soon(self._services.watch.pump_late)
         await self._publish()
 
     async def _publish(self) -> None:

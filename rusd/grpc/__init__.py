@@ -9,6 +9,7 @@ framing            messages in a stream of bytes; compression
 deadlines          things that must happen at a time: one heap for a server
 server             the server's side of a connection.  Start reading here
 server_call        the server's side of one call
+parts              answers of unary calls too large for one turn
 admission          whether a request's headers make a call
 lingering          streams that are answered but not over
 draining           how a connection ends in peace

@@ -34,6 +34,7 @@ from rusd.grpc.framing import PREFIX_SIZE, frame, is_compressed, supported_encod
 from rusd.grpc.holdings import Holdings
 from rusd.grpc.lingering import Lingering, too_much_unread
 from rusd.grpc.metadata import Header, decode_timeout
+from rusd.grpc.parts import Parts
 from rusd.grpc.pings import TOO_MANY_PINGS, PingPolicy
 from rusd.grpc.registry import Kind, Registry
 from rusd.grpc.server_call import NOT_PROTOBUF, ServerCall, StreamCall
@@ -58,7 +59,7 @@ class Host(Protocol):
         """Run the task or stream handler of ``call``; call ``finish``, ``answer`` or ``fail`` at its end."""
 
     def start_long(self, call: ServerCall, answer: LongAnswer) -> None:
-        """Have a task send ``answer``: ``begin_parts``, ``send_part`` and ``end_parts``, or ``fail``."""
+        """Have a task send ``answer`` by :attr:`ServerConnection.parts`, then ``end_parts``, or ``fail``."""
 
     def wrote(self) -> None:
         """There is something to send, outside the connection's turn."""
@@ -104,7 +105,7 @@ class ServerConnection:
         self._host = host
         self._calls: dict[int, ServerCall] = {}
         self._lingering = Lingering(self.http2)
-        self._in_parts: dict[int, Callable[[], None]] = {}  # → whom to tell of room, or of the end
+        self.parts = Parts(self.http2)
         self._unarmed: list[ServerCall] = []  # calls of this turn whose deadline is not in the heap
         self._in_turn = False
         self._last_stream_id = 0
@@ -272,27 +273,6 @@ class ServerConnection:
         """A unary call gets an answer in parts."""
         self._host.start_long(call, answer)
 
-    def begin_parts(self, call: ServerCall, size: int, on_room: Callable[[], None]) -> None:
-        """Begin a good answer of ``size`` bytes; ``on_room`` is called when more parts are welcome."""
-        if not call.open:
-            return
-        self._in_parts[call.stream_id] = on_room
-        self.http2.send_encoded_headers(call.stream_id, call.block)
-        self.http2.send_data(call.stream_id, _PREFIX.pack(0, size))
-        self.wrote()
-
-    def send_part(self, call: ServerCall, part: bytes) -> bool:
-        """Send the next bytes of an answer that was begun.  Whether there is room for more."""
-        if not call.open:
-            return True
-        self.http2.send_data(call.stream_id, part)
-        self.wrote()
-        return self.has_room(call)
-
-    def has_room(self, call: ServerCall) -> bool:
-        """Whether little enough is queued that the next part should be sent; true when nobody wants it."""
-        return not call.open or self.http2.queued(call.stream_id) < self.http2.low_water_mark
-
     def end_parts(self, call: ServerCall) -> None:
         """All parts were sent: end the call well."""
         if not call.open:
@@ -318,7 +298,7 @@ class ServerConnection:
         """End a call with ``error``: in trailers alone if nothing was sent before."""
         if not call.open:
             return
-        begun = call.headers_sent if isinstance(call, StreamCall) else call.stream_id in self._in_parts
+        begun = call.headers_sent if isinstance(call, StreamCall) else call.stream_id in self.parts
         self._close(call)
         headers = status_trailers(error)
         if not begun:
@@ -345,8 +325,7 @@ class ServerConnection:
     def _close(self, call: ServerCall) -> None:
         del self._calls[call.stream_id]
         call.release()
-        if self._in_parts and (on_room := self._in_parts.pop(call.stream_id, None)) is not None:
-            on_room()
+        self.parts.ended(call.stream_id)
 
     def _abort(
         self, stream_id: int, status: bytes, error: StatusError, ended: bool, content_type: bytes = GRPC
@@ -385,8 +364,8 @@ class ServerConnection:
         call = self._calls.get(stream_id)
         if isinstance(call, StreamCall):
             call.unblock()
-        elif (on_room := self._in_parts.get(stream_id)) is not None:
-            on_room()
+        else:
+            self.parts.relieved(stream_id)
 
     def on_ping(self) -> None:
         policy, http2 = self._pings, self.http2

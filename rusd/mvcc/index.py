@@ -144,6 +144,14 @@ class KeyIndex:
         record = newest_at(history, revision)
         return record if record is not None and record.version else None
 
+    def get_newest(self, key: bytes) -> Record | None:
+        """The put that stands for ``key`` after all changes; ``None`` if it does not exist."""
+        history = self.histories.shards[hash(key) & MASK].get(key)
+        if history is None:
+            return None
+        newest = history[-1] if type(history) is list else history
+        return newest if newest.version else None  # type: ignore[union-attr,return-value]
+
     def count(self, key: bytes, range_end: bytes) -> int:
         """How many keys of the range live at the newest revision; O(log n)."""
         start, stop = self.live.span(key, range_end)

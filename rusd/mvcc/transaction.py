@@ -200,7 +200,11 @@ class WriteTransaction:
 
     def put(self, key: bytes, value: bytes, lease: int = 0) -> tuple[Record, Record | None]:
         """Set a key; the new record and the one it replaces (``None`` for a new key)."""
-        previous = self.get(key)
+        previous = self._overlay.get(key) if self._records else None
+        if previous is None:  # who writes stands on the newest revision
+            previous = self._store.index.get_newest(key)
+        elif not previous.version:
+            previous = None
         revision = self.revision + 1
         sub = len(self._records)
         if previous is None:

@@ -74,12 +74,13 @@ OpResult = RangeResult | PutResult | DeleteResult | TxnResult | None
 
 
 class _Plan(NamedTuple):
-    """The way a transaction takes: its branch, the kind of each operation, the plans of nested ones."""
+    """The way a transaction takes: its branch, what its operations are (asking them takes time), and the
+    plans of the nested transactions in it by position.
+    """
 
     succeeded: bool
-    operations: Sequence[rpc_pb2.RequestOp]
-    kinds: Sequence[str | None]
-    nested: dict[int, _Plan]  # by position
+    operations: Sequence[tuple[str | None, rpc_pb2.RequestOp]]
+    nested: dict[int, _Plan]
 
 
 def apply_put(
@@ -89,9 +90,14 @@ def apply_put(
 
     Raises :class:`LeaseNotFoundError` or else :class:`KeyNotFoundError`, before any change.
     """
-    _check_lease(request.lease, lease_exists)
-    _check_kept(transaction, request)
-    return _put(transaction, request)
+    lease = request.lease
+    if lease and not lease_exists(lease):
+        raise LeaseNotFoundError(lease)
+    if request.ignore_value or request.ignore_lease:
+        _check_kept(transaction, request)
+        return _put(transaction, request)
+    record, previous = transaction.put(request.key, request.value, lease)  # nearly always
+    return PutResult(record.mod_revision, record, previous if request.prev_kv else None)
 
 
 def apply_delete(transaction: WriteTransaction, request: rpc_pb2.DeleteRangeRequest) -> DeleteResult:
@@ -159,14 +165,13 @@ def _choose(view: View, request: rpc_pb2.TxnRequest, turn: Turn) -> Steps[_Plan]
             succeeded = _compare_key(compare, view.get(compare.key))
         if not succeeded:
             break
-    operations = request.success if succeeded else request.failure
-    kinds = [operation.WhichOneof("request") for operation in operations]
+    branch = request.success if succeeded else request.failure
+    operations = [(operation.WhichOneof("request"), operation) for operation in branch]
     nested: dict[int, _Plan] = {}
-    if "request_txn" in kinds:
-        for position, kind in enumerate(kinds):
-            if kind == "request_txn":
-                nested[position] = yield from _choose(view, operations[position].request_txn, turn)
-    return _Plan(succeeded, operations, kinds, nested)
+    for position, (kind, operation) in enumerate(operations):
+        if kind == "request_txn":
+            nested[position] = yield from _choose(view, operation.request_txn, turn)
+    return _Plan(succeeded, operations, nested)
 
 
 def compare_holds(view: View, compare: rpc_pb2.Compare) -> bool:
@@ -240,13 +245,14 @@ def _compare_record(compare: rpc_pb2.Compare, record: Record | None) -> bool:
 
 def _check(transaction: WriteTransaction, plan: _Plan, lease_exists: LeaseExists) -> None:
     """Raise what the operations of the plan would be refused for, the first one first."""
-    for position, (kind, operation) in enumerate(zip(plan.kinds, plan.operations, strict=True)):
-        if kind == "request_range":
-            _check_range(transaction, operation.request_range.revision)
-        elif kind == "request_put":
+    for position, (kind, operation) in enumerate(plan.operations):
+        if kind == "request_put":
             # Inside a transaction etcd looks at the key before the lease.
-            _check_kept(transaction, operation.request_put)
-            _check_lease(operation.request_put.lease, lease_exists)
+            put = operation.request_put
+            _check_kept(transaction, put)
+            _check_lease(put.lease, lease_exists)
+        elif kind == "request_range":
+            _check_range(transaction, operation.request_range.revision)
         elif kind == "request_txn":
             _check(transaction, plan.nested[position], lease_exists)
 
@@ -278,7 +284,7 @@ def _check_kept(transaction: WriteTransaction, request: rpc_pb2.PutRequest) -> N
 def _execute(transaction: WriteTransaction, plan: _Plan, turn: Turn) -> Steps[TxnResult]:
     responses: list[OpResult] = []
     weight = 0
-    for position, (kind, operation) in enumerate(zip(plan.kinds, plan.operations, strict=True)):
+    for position, (kind, operation) in enumerate(plan.operations):
         response: OpResult = None
         if kind == "request_put":
             response = _put(transaction, operation.request_put)
@@ -301,14 +307,14 @@ def _execute(transaction: WriteTransaction, plan: _Plan, turn: Turn) -> Steps[Tx
 
 
 def _put(transaction: WriteTransaction, request: rpc_pb2.PutRequest) -> PutResult:
-    value, lease = request.value, request.lease
+    key, value, lease = request.key, request.value, request.lease
     if request.ignore_value or request.ignore_lease:
         # An earlier delete of the same transaction may have taken the key after the check
         # (validation overlooks deletes "from key on"); then there is nothing to keep.
-        kept = transaction.get(request.key)
+        kept = transaction.get(key)
         if request.ignore_value:
             value = kept.value if kept else b""
         if request.ignore_lease:
             lease = kept.lease if kept else 0
-    record, previous = transaction.put(request.key, value, lease)
+    record, previous = transaction.put(key, value, lease)
     return PutResult(record.mod_revision, record, previous if request.prev_kv else None)

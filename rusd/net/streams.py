@@ -79,13 +79,14 @@ class AnswerParts:
         self._room = Signal()
 
     def begin(self, size: int) -> None:
-        self._call.connection.begin_parts(self._call, size, self._room.set)
+        self._call.connection.parts.begin(self._call, size, self._room.set)
 
     async def send(self, part: bytes) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         call = self._call
-        if call.connection.send_part(call, part):
+        parts = call.connection.parts
+        if parts.send(call, part):
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
-        while not call.connection.has_room(call):
+        while not parts.has_room(call):
             await self._room.wait()

@@ -234,7 +234,7 @@ class Core:
         turn.left = budget
         if self._under_way is not None:
             self._go_on(self._under_way)
-        while committed and turn.left > 0 and self._under_way is None:
+        while committed and turn.left > 0:
             turn.left -= ENTRY_COST
             self._apply(committed.popleft())
         if self.applied_index != before:
@@ -264,18 +264,25 @@ class Core:
             self._applied(entry)
             return
         _, member, boot, number, decided_in = proposal.read_head(entry.data)
-        own = boot == self._boot and member == self._member
-        waiting = self._waiting.pop(number, None) if own else None
+        # Ours only if this life of this member made the entry.
+        waiting = None
+        if member == self._member and boot == self._boot:
+            waiting = self._waiting.pop(number, None)
         result: object = None
         failure: Exception | None = None
         try:
-            if decided_in and decided_in != entry.term:
+            if decided_in not in (0, entry.term):
                 raise SupersededError
-            result = self._apply_request(entry, waiting)
+            if waiting is not None:  # decoded when it was proposed
+                result = self._machine.apply(waiting.kind, waiting.request, self._turn)
+            else:
+                decoded = proposal.decode(entry.data)
+                result = self._machine.apply(decoded.kind, decoded.request, self._turn)
         except _REFUSALS as error:
             failure = error.with_traceback(None)  # the frame knows the error, the error knows the frame
         if type(result) is GeneratorType:
             self._under_way = _UnderWay(entry, result, waiting)
+            self._turn.left = 0  # nothing else may be applied before it is done
             return
         self.applied_index = entry.index
         self.applied_term = entry.term
@@ -293,6 +300,7 @@ class Core:
         except _REFUSALS as error:
             failure = error.with_traceback(None)
         else:
+            self._turn.left = 0
             return
         self._under_way = None
         self._applied(job.entry)
@@ -302,12 +310,6 @@ class Core:
     def _applied(self, entry: Entry) -> None:
         self.applied_index = entry.index
         self.applied_term = entry.term
-
-    def _apply_request(self, entry: Entry, waiting: _Waiting | None) -> object:
-        if waiting is not None:  # decoded when it was proposed
-            return self._machine.apply(waiting.kind, waiting.request, self._turn)
-        decoded = proposal.decode(entry.data)
-        return self._machine.apply(decoded.kind, decoded.request, self._turn)
 
     def may_read_now(self) -> bool:
         """Whether a linearizable read may see the state as it is now.

@@ -2,7 +2,8 @@
 
 Events reach a client in two ways.  Right after a slice of entries was applied,
 :meth:`WatchService.pump` gives every stream that has something new one turn,
-so that events leave with the answers of the same slice.  Whatever then remains
+so that events leave with the answers of the same slice; where there are very many,
+the rest have theirs in the next passes of the event loop.  Whatever then remains
 (history to catch up with, a client that was slow) is sent by the stream's own
 task, a slice at a time, as the client takes it.
 
@@ -12,6 +13,7 @@ loop, or in the handler of another stream, so nothing gets out of it there.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import trio
@@ -28,6 +30,9 @@ PULL_BYTES = 64 * 1024
 
 RESPONSE_OVERHEAD_BYTES = 512 * 1024
 """Added to ``max-request-bytes`` for the size from which on fragments are made."""
+
+PUMPED_AT_ONCE = 200
+"""Streams that have their turn in one turn of the event loop: some milliseconds."""
 
 PROGRESS_JITTER = 0.1
 """Progress intervals are up to this fraction longer, so that streams don't all report at once."""
@@ -138,6 +143,8 @@ class WatchService:
         self._context = context
         self._progress_interval = progress_interval
         self.awake: list[_Client] = []
+        self._late: deque[_Client] = deque()  # awake, but the turn was full
+        self._any_late = Signal()
         self._clients: set[_Client] = set()
 
     def register(self, registry: Registry) -> None:
@@ -160,8 +167,21 @@ class WatchService:
     def pump(self) -> None:
         """Give each stream that has something new to say one turn."""
         awake, self.awake = self.awake, []
+        if len(awake) > PUMPED_AT_ONCE:
+            self._late.extend(awake[PUMPED_AT_ONCE:])
+            self._any_late.set()
+            del awake[PUMPED_AT_ONCE:]
         for client in awake:
             client.pump()
+
+    async def pump_late(self) -> None:
+        """Give the streams that :meth:`pump` had no room for their turns.  Runs until cancelled."""
+        while True:
+            await self._any_late.wait()
+            while self._late:
+                for _ in range(min(PUMPED_AT_ONCE, len(self._late))):
+                    self._late.popleft().pump()
+                await trio.lowlevel.checkpoint()
 
     # -- periodic progress --------------------------------------------------------------
 

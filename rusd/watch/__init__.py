@@ -4,6 +4,7 @@
 :mod:`rusd.watch.hub`                  takes published revisions, knows who is live
 :mod:`rusd.watch.stream`               one client's watchers; requests in, responses out
 :mod:`rusd.watch.catchup`              reading history for watchers that are behind
+:mod:`rusd.watch.responder`            a watcher's events as responses of its stream
 :mod:`rusd.watch.publication`          what is published and not yet sent, shared and bounded
 :mod:`rusd.watch.watcher`              one watch and its position in history
 :mod:`rusd.watch.matching`             key → watchers

@@ -17,12 +17,13 @@ it goes live.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice
 
 from rusd.watch.encoding import Event, Message, control_response, message_size
 from rusd.watch.history import History, Record
 from rusd.watch.matching import Matcher
+from rusd.watch.responder import Responder
 from rusd.watch.watcher import DELETES, PUTS, State, Watcher
 
 BATCH_REVISIONS = 1000
@@ -83,35 +84,23 @@ class _Batch:
 class CatchUp:
     """The watchers of one stream that are behind, and their walk through history.
 
-    ``respond`` makes the messages for a watcher's events, after a header field, and
-    ``respond_huge`` those for a number of events joined into pieces; ``header`` makes the header field
-    of a revision.  ``fragment_bytes`` bounds the messages of watches with fragments.
+    ``responder`` makes the messages for a watcher's events; ``header`` the header field of a revision.
     """
 
     __slots__ = (
         "_batches",
         "_cursor",
-        "_fragment_bytes",
         "_header",
         "_held",
         "_matcher",
         "_newcomers",
         "_open",
-        "_respond",
-        "_respond_huge",
+        "_responder",
         "_sub",
     )
 
-    def __init__(
-        self,
-        respond: Callable[[Watcher, bytes, Sequence[bytes]], Sequence[Message]],
-        respond_huge: Callable[[Watcher, bytes, Sequence[bytes], int], Sequence[Message]],
-        header: Callable[[int], bytes],
-        fragment_bytes: int,
-    ) -> None:
-        self._fragment_bytes = max(fragment_bytes, PIECE_BYTES)
-        self._respond = respond
-        self._respond_huge = respond_huge
+    def __init__(self, responder: Responder, header: Callable[[int], bytes]) -> None:
+        self._responder = responder
         self._header = header
         self._batches: dict[Watcher, _Batch] = {}
         self._matcher: Matcher[Watcher] = Matcher()
@@ -234,8 +223,7 @@ class CatchUp:
                 self._open[watcher] = None
             field = event.field(history, watcher.prev_kv)
             size = len(field)
-            piece = self._fragment_bytes if watcher.fragment else PIECE_BYTES
-            if batch.open_bytes + size > piece - _HEAD_BYTES:
+            if batch.open_bytes + size > self._piece_bytes(watcher):
                 _join(batch)
             batch.open_fields.append(field)
             batch.open_bytes += size
@@ -243,6 +231,12 @@ class CatchUp:
             self._held += size
             steps += 1 + size // STEP_BYTES
         return steps
+
+    def _piece_bytes(self, watcher: Watcher) -> int:
+        """How large the pieces of one revision get; each of them is a fragment, if those are wanted."""
+        if not watcher.fragment:
+            return PIECE_BYTES
+        return max(self._responder.max_response_bytes, PIECE_BYTES) - _HEAD_BYTES
 
     def _end_revision(self, next_revision: int, current: int, messages: list[Message]) -> None:
         """All of the revision at the cursor is read: the walk goes on with ``next_revision``."""
@@ -269,8 +263,8 @@ class CatchUp:
         _join(batch)
         header = self._header(header_revision)
         if batch.fields:
-            messages.extend(self._respond(watcher, header, batch.fields))
-        messages.extend(self._respond_huge(watcher, header, batch.pieces, batch.open_events))
+            messages.extend(self._responder.encoded(watcher, header, batch.fields))
+        messages.extend(self._responder.joined(watcher, header, batch.pieces, batch.open_events))
         self._held -= batch.held
         self._batches[watcher] = _Batch()
 
@@ -279,7 +273,7 @@ class CatchUp:
         batch = self._batches[watcher]
         if not batch.fields:
             return
-        messages.extend(self._respond(watcher, self._header(header_revision), batch.fields))
+        messages.extend(self._responder.encoded(watcher, self._header(header_revision), batch.fields))
         self._held -= batch.size
         batch.fields = []
         batch.size = batch.revisions = 0

@@ -16,21 +16,15 @@ Semantics: etcd 3.6, ``server/storage/mvcc/watcher.go`` and ``api/v3rpc/watch.go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from rusd.watch.catchup import BATCH_BYTES, LEAVING_AT_ONCE, CatchUp
-from rusd.watch.encoding import (
-    Event,
-    Message,
-    control_response,
-    event_responses,
-    huge_responses,
-    message_size,
-)
+from rusd.watch.catchup import LEAVING_AT_ONCE, CatchUp
+from rusd.watch.encoding import Message, control_response, message_size
 from rusd.watch.matching import is_empty_range
 from rusd.watch.publication import ProgressMark, Publication
+from rusd.watch.responder import Responder
 from rusd.watch.watcher import DELETES, PUTS, Notify, State, Watcher
 
 if TYPE_CHECKING:
@@ -62,10 +56,10 @@ class WatchStream:
         "_header",
         "_hub",
         "_marks",
-        "_max_response_bytes",
         "_next_id",
         "_offset",
         "_pending",
+        "_responder",
         "_wake",
         "_woken",
         "watchers",
@@ -81,7 +75,7 @@ class WatchStream:
         self._hub = hub
         self._wake = wake
         self._header = header_prefix
-        self._max_response_bytes = max_response_bytes
+        self._responder = Responder(hub, max_response_bytes)
         self.watchers: dict[int, Watcher] = {}
         self._next_id = 0
         self._answers: list[bytes] = []
@@ -259,49 +253,20 @@ class WatchStream:
             watcher, events = deliveries[offset]
             if watcher.state is not State.LIVE:  # cancelled meanwhile
                 continue
-            if watcher.prev_kv and len(events) > 1 and self._is_large(events):
+            if self._responder.is_large(watcher, events):
                 self._leave_for_history(watcher)
                 continue
-            for message in self._responses(watcher, header, events):
+            for message in self._responder.published(watcher, header, events):
                 messages.append(message)
                 spent += len(message)
             watcher.next = revision + 1
         self._offset = 0
         return spent
 
-    def _is_large(self, events: Sequence[Event]) -> bool:
-        """Whether the former values of some events would take long to be joined."""
-        previous = (self._hub.history.previous(event.record) for event in events)
-        return sum(len(record.event_field) for record in previous if record is not None) > BATCH_BYTES
-
     def _leave_for_history(self, watcher: Watcher) -> None:
         """Have a live watcher read from history, in slices, what it has not been sent."""
         self._hub.leave_live(watcher)
         self._catch_up_with(watcher)
-
-    def _responses(self, watcher: Watcher, header: bytes, events: Sequence[Event]) -> Sequence[bytes]:
-        history = self._hub.history
-        if len(events) == 1:  # nearly always, and never in fragments; spares a third of the time
-            self._has_events(watcher, 1)
-            return (header + watcher.id_field + events[0].field(history, watcher.prev_kv),)
-        fields = [event.field(history, watcher.prev_kv) for event in events]
-        return self._respond(watcher, header, fields)
-
-    def _respond(self, watcher: Watcher, header: bytes, fields: Sequence[bytes]) -> list[bytes]:
-        self._has_events(watcher, len(fields))
-        limit = self._max_response_bytes if watcher.fragment else 0
-        return event_responses(header + watcher.id_field, fields, limit)
-
-    def _respond_huge(
-        self, watcher: Watcher, header: bytes, pieces: Sequence[bytes], count: int
-    ) -> list[Message]:
-        self._has_events(watcher, count)
-        return huge_responses(header + watcher.id_field, pieces, fragment=watcher.fragment)
-
-    def _has_events(self, watcher: Watcher, count: int) -> None:
-        self._hub.events_sent += count
-        if watcher.notify is Notify.DUE:
-            watcher.notify = Notify.SKIP_ONE
 
     def _answer(self, message: bytes) -> None:
         self._answers.append(message)
@@ -413,9 +378,7 @@ class WatchStream:
 
     def _catch_up_with(self, watcher: Watcher) -> None:
         if self._catch_up is None:
-            self._catch_up = CatchUp(
-                self._respond, self._respond_huge, self._header, self._max_response_bytes
-            )
+            self._catch_up = CatchUp(self._responder, self._header)
         self._catch_up.add(watcher)
         self._hub.slow_watcher_count += 1
 

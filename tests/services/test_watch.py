@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -417,3 +418,17 @@ async def test_periodic_progress_that_fails_for_one_stream_reaches_the_others(
         for _ in range(2):
             assert not (await sound.receive()).events
             await etcd.pass_time(INTERVAL * 1.11)
+
+
+async def test_of_very_many_streams_those_that_have_to_wait_hear_everything_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rusd.services.watch.PUMPED_AT_ONCE", 2)
+    async with running() as etcd, contextlib.AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(etcd.open("Watch/Watch")) for _ in range(7)]
+        for stream in streams:
+            await watch(stream)
+        for number in range(5):
+            await etcd.put(b"k", b"%d" % number)
+        for stream in streams:
+            assert await values(stream, 5) == [b"0", b"1", b"2", b"3", b"4"]
