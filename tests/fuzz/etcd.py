@@ -1,8 +1,6 @@
 """A member without network, disk, time or tasks: the real services over the real state machine.
 
-Only the replica is made up.  Its log is a list; what is proposed is encoded as for the real log and applied
-when :meth:`Log.apply` is called: once as the request that was proposed, as on the member that proposed it,
-and once decoded from its bytes, as on a follower or after a restart.  Both must come to the same state.
+Only the replica is made up, around its real core: see :mod:`tests.fuzz.log`.
 """
 
 from __future__ import annotations
@@ -14,26 +12,22 @@ from typing import Any
 import trio
 from google.protobuf.message import Message
 
-from etcdpb import rpc_pb2, rusd_pb2
-from rusd.grpc import EndOfRequests, Pending, Registry
+from etcdpb import rpc_pb2
+from rusd.grpc import EndOfRequests, LongAnswer, Pending, Registry
 from rusd.lease import Lessor
 from rusd.logs import make_logger
+from rusd.longwork import LongWork
 from rusd.mvcc import Compaction, Record
 from rusd.services.assembly import Services
 from rusd.services.context import Context, Limits
 from rusd.services.header import HeaderWriter
 from rusd.services.quota import Quota
-from rusd.state import STATE_ERRORS, Kind, Observer, StateMachine, proposal
+from rusd.state import Kind, Observer, StateMachine
 from rusd.state import snapshot as state_snapshot
 from rusd.testing import ListSink, ManualClock
 from rusd.watch import WatchHub
-
-MEMBER = 7
-BOOT = 99
-TERM = 2
-
-Waiter = Callable[[object, Exception | None], None]
-
+from tests.fuzz.log import MEMBER, MOST_SLICES, Log, summary
+from tests.fuzz.long import HandWork
 
 class _Parts(Observer):
     """What the state machine tells, passed on as the server does it."""
@@ -72,108 +66,6 @@ class _Eager(Observer):
             pass
 
 
-class Log:
-    """Stands for :class:`rusd.replica.Replica`, as far as services use it."""
-
-    leader_id = MEMBER
-    term = TERM
-
-    def __init__(self, machine: StateMachine, follower: StateMachine) -> None:
-        self._machine = machine
-        self._follower = follower
-        self._entries: list[tuple[Kind, Message, bytes, Waiter]] = []
-        self._reads: list[Waiter] = []
-        self._number = 0
-        self.core = self
-        self.node = self
-        self.commit_index = 0
-        self.applied_index = 0
-        self.refused: list[str] = []
-
-    def propose(self, kind: Kind, request: Message, waiter: Waiter, *, term: int = 0) -> None:
-        self._number += 1
-        data = proposal.encode(kind, MEMBER, BOOT, self._number, request, term=term)
-        self._entries.append((kind, request, data, waiter))
-        self.commit_index += 1
-
-    async def propose_and_wait(self, kind: Kind, request: Message, *, term: int = 0) -> object:
-        outcome: list[tuple[object, Exception | None]] = []
-        done = trio.Event()
-
-        def settle(result: object, error: Exception | None) -> None:
-            outcome.append((result, error))
-            done.set()
-
-        self.propose(kind, request, settle, term=term)
-        await done.wait()
-        result, error = outcome[0]
-        if error is not None:
-            raise error
-        return result
-
-    def read_index(self, waiter: Waiter) -> bool:
-        if not self._entries:
-            return True
-        self._reads.append(waiter)
-        return False
-
-    async def wait_linearizable(self) -> None:
-        done = trio.Event()
-        if not self.read_index(lambda _result, _error: done.set()):
-            await done.wait()
-        await trio.lowlevel.checkpoint()
-
-    @property
-    def pending(self) -> bool:
-        return bool(self._entries or self._reads)
-
-    def apply(self) -> None:
-        """Apply everything proposed so far, what that leads to included, then answer reads."""
-        while self._entries:
-            self._apply(*self._entries.pop(0))
-        reads, self._reads = self._reads, []
-        for waiter in reads:
-            waiter(None, None)
-
-    def _apply(self, kind: Kind, request: Message, data: bytes, waiter: Waiter) -> None:
-        self.applied_index += 1
-        result, failure = self._apply_to(self._machine, kind, request)
-        decoded = proposal.decode(data)
-        assert decoded.kind is kind
-        assert proposal.request_number(data, MEMBER, BOOT) == decoded.request_id.number
-        _, other = self._apply_to(self._follower, decoded.kind, decoded.request)
-        assert type(other) is type(failure), f"{failure!r} here and {other!r} on a follower"
-        if failure is not None:
-            self.refused.append(type(failure).__name__)
-        waiter(result, failure)
-
-    @staticmethod
-    def _apply_to(machine: StateMachine, kind: Kind, request: Message) -> tuple[object, Exception | None]:
-        """The outcome.  Whatever is not one of STATE_ERRORS comes through: it would stop a real member."""
-        before = summary(machine)
-        try:
-            return machine.apply(kind, request), None
-        except STATE_ERRORS as error:
-            assert summary(machine) == before, "refused, and yet something changed"
-            return None, error
-
-
-def summary(machine: StateMachine) -> tuple[object, ...]:
-    """The state without the history, cheaply."""
-    store = machine.store
-    return (
-        store.current_revision,
-        store.compact_revision,
-        store.key_count,
-        machine.leases.dump(),
-        machine.alarms.active(),
-        (machine.alarms.nospace, machine.alarms.corrupt),
-        machine.members.all(),
-        machine.members.removed(),
-        machine.cluster_version,
-    )
-
-
 def digest(machine: StateMachine) -> tuple[object, ...]:
     """The whole state."""
     store = machine.store
@@ -184,82 +76,106 @@ def digest(machine: StateMachine) -> tuple[object, ...]:
             pass
     finally:
         job.close()
-    attached = [(lease.lease_id, machine.leases.keys(lease.lease_id)) for lease in machine.leases.dump()]
+    leased = [(lease.lease_id, machine.leases.keys(lease.lease_id)) for lease in machine.leases.dump()]
     keys = [(record.key, record.field) for record in store.range(b"\0", b"\0").records]
-    return (*summary(machine), attached, keys, job.result)
+    return (*summary(machine), leased, keys, job.result)
 
 
 class Etcd:
-    """The member."""
+    """The member.  ``turns`` are those of its :class:`~tests.fuzz.log.Log`; ``work`` is for tasks to share."""
 
-    def __init__(self, *, quota: int, limits: Limits, checkpoints: bool, small_hub: bool) -> None:
+    def __init__(
+        self,
+        *,
+        quota: int = 0,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        checkpoints: bool = False,
+        small_hub: bool = False,
+        turns: bytes = b"",
+        publish_at_once: int | None = None,
+        work: LongWork | None = None,
+    ) -> None:
         self.clock = ManualClock()
         self.sink = ListSink()
         self.parts = _Parts(self.clock)
         self.machine = StateMachine(self.parts)
         self.follower = StateMachine(_Eager())
-        for machine in (self.machine, self.follower):
-            change = rusd_pb2.ConfigurationChange(
-                member=rusd_pb2.Member(id=MEMBER, peer_urls=["http://h:2380"])
-            )
-            machine.apply_configuration(change.SerializeToString())
         store = self.machine.store
-        self.log = Log(self.machine, self.follower)
+        if publish_at_once is not None:
+            store.publish_at_once = publish_at_once
         self.hub = self.parts.hub = (
             WatchHub(store, max_deliveries=4, max_bytes=500) if small_hub else WatchHub(store)
         )
         self.lessor = self.parts.lessor = Lessor(self.machine.leases, checkpoints=checkpoints)
         self.parts.quota = Quota(quota, lambda: store.bytes_in_use)
+        self.log = Log(self.machine, self.follower, self.clock, turns)
         self.context = Context(
             replica=self.log,  # type: ignore[arg-type]
             machine=self.machine,
             hub=self.hub,
             lessor=self.lessor,
-            header=HeaderWriter(5, MEMBER, revision=lambda: store.current_revision, term=lambda: TERM),
+            header=HeaderWriter(
+                5, MEMBER, revision=lambda: store.current_revision, term=lambda: self.log.term
+            ),
             quota=self.parts.quota,
             clock=self.clock,
             random=random.Random(0),
             log=make_logger(self.sink, self.clock, level="warn"),
             limits=limits,
+            work=work or HandWork(),
         )
         self.services = Services(self.context, progress_interval=600.0, minimum_ttl=2)
         self.registry = Registry()
         self.services.register(self.registry)
         self.lessor.promote(self.clock.monotonic(), 1.0)
-        self._revoked = 0
+
+    def slice(self) -> None:
+        """What an apply loop does in one turn: apply, answer, send events."""
+        self.log.slice()
+        self.services.watch.pump()
 
     def settle(self) -> None:
-        """What an apply loop does: apply, answer, send events."""
-        self.log.apply()
+        """Apply everything."""
+        for _ in range(MOST_SLICES):
+            if not self.log.pending:
+                break
+            self.slice()
+        else:
+            raise AssertionError("applying does not end")
         self.services.watch.pump()
 
     def expire(self, seconds: float) -> None:
         """Time passes, and the leader proposes what follows from it."""
         self.clock.advance(seconds)
+        self.log.tick()
         now = self.clock.monotonic()
         for lease_id in self.lessor.expired(now):
-            request = rpc_pb2.LeaseRevokeRequest(ID=lease_id)
-            self.log.propose(Kind.LEASE_REVOKE, request, lambda _result, _error: None, term=TERM)
+            self._decide(Kind.LEASE_REVOKE, rpc_pb2.LeaseRevokeRequest(ID=lease_id))
         due = self.lessor.due_checkpoints(now)
         if due:
             checkpoints = [rpc_pb2.LeaseCheckpoint(ID=lease, remaining_TTL=left) for lease, left in due]
-            self.log.propose(
-                Kind.LEASE_CHECKPOINT,
-                rpc_pb2.LeaseCheckpointRequest(checkpoints=checkpoints),
-                lambda _result, _error: None,
-                term=TERM,
-            )
+            self._decide(Kind.LEASE_CHECKPOINT, rpc_pb2.LeaseCheckpointRequest(checkpoints=checkpoints))
 
-    def compact(self) -> None:
+    def _decide(self, kind: Kind, request: Message) -> None:
+        """What the leader does by itself; now and then it is not heard before its term is over."""
+        term = self.log.term - (self.context.random.random() < 0.1)
+        self.log.propose(kind, request, lambda _result, _error: None, term=term)
+
+    def between_entries(self) -> None:
+        """Get on until no entry is applied in part."""
+        while not self.log.core.between_entries:
+            self.slice()
+
+    def compact(self, budget: int = 1000) -> None:
         """Carry out what compactions were decided."""
         while self.parts.compactions:
-            while not self.parts.compactions[0].step():
+            while not self.parts.compactions[0].step(budget):
                 if self.machine.store.pins:
                     return
             self.parts.compactions.pop(0)
 
     def check(self) -> None:
-        """All invariants, and nothing in the log that speaks of a bug."""
+        """All invariants between two entries, and nothing in the log that speaks of a bug."""
         self.machine.check()
         self.hub.check()
         self.lessor.check()
@@ -271,7 +187,7 @@ class Etcd:
         own = digest(self.machine)
         self.follower.check()
         assert digest(self.follower) == own, "a follower came to another state"
-        cut = state_snapshot.cut(self.machine, 1, TERM, [MEMBER], [])
+        cut = state_snapshot.cut(self.machine, 1, self.log.term, [MEMBER], [])
         chunks = []
         while (chunk := cut.dump.next_chunk()) is not None:
             chunks.append(chunk)
@@ -328,7 +244,7 @@ class Requests:
             raise EndOfRequests from None
 
 
-def outcome(answer: bytes | Pending) -> Pending:
+def outcome(answer: bytes | LongAnswer | Pending) -> Pending:
     """An inline handler's answer as something that settles."""
     if isinstance(answer, Pending):
         return answer

@@ -16,7 +16,6 @@ from google.protobuf.message import DecodeError
 from etcdpb import rpc_pb2
 from rusd.mvcc import SnapshotFormatError
 from rusd.raft.messages import Configuration, Entry, EntryType, HardState
-from rusd.services.context import Limits
 from rusd.state import Kind, StateMachine
 from rusd.state import snapshot as state_snapshot
 from rusd.storage import SnapshotMarker, StorageError, wal
@@ -24,12 +23,13 @@ from rusd.storage.batch import SECTOR_BYTES, encode_batch, read_header
 from rusd.storage.recovery import scan
 from rusd.storage.snapshot import SnapshotName, SnapshotReader, SnapshotWriter
 from rusd.testing.disk import MemoryDisk
-from tests.fuzz.etcd import MEMBER, TERM, Etcd
+from tests.fuzz.etcd import Etcd
+from tests.fuzz.log import MEMBER
 from tests.fuzz.source import Source
 
 DIRECTORY: Final = "/member"
 SEGMENT: Final = 8 * SECTOR_BYTES
-SNAPSHOT: Final = SnapshotName(index=9, term=TERM)
+SNAPSHOT: Final = SnapshotName(index=9, term=2)
 
 Files = dict[str, bytes]
 
@@ -162,7 +162,7 @@ def open_log(source: Source) -> None:
 @cache
 def good_snapshot() -> tuple[bytes, list[bytes], bytes]:
     """Header, chunks, and the file they make."""
-    etcd = Etcd(quota=0, limits=Limits(), checkpoints=False, small_hub=False)
+    etcd = Etcd()
     for lease in (1, 2):
         etcd.log.propose(Kind.LEASE_GRANT, rpc_pb2.LeaseGrantRequest(ID=lease, TTL=60), lambda *_: None)
     for number in range(6):

@@ -1,13 +1,15 @@
 """Target: every RPC's request, from bytes through decoding, validation and the log into the state.
 
 The input is a session: calls of any registered method with requests built from decisions (or any bytes), and
-between them applies, time, compactions, snapshots held open, clients that read or don't.  It runs on
-:class:`~tests.fuzz.etcd.Etcd`, real services over a log made up for it.
+between them entries applied whole or in slices, long answers sent in parts, time, compactions, snapshots held
+open, clients that read or don't.  It runs on :class:`~tests.fuzz.etcd.Etcd`, real services over a log made up
+for it, mostly with limits so small that everything is large (:mod:`tests.fuzz.scale`).
 
 Asserted: bytes that are no request are refused by the decoder alone; a handler answers, waits, or raises a
-StatusError; every answer is a message of its type; **what was accepted applies**, raising nothing but what
-the state may refuse, and then changes nothing; a follower that decodes the entry, and a member that loads a
-snapshot, come to the same state; all ``check()`` hold.
+StatusError; every answer, a long one too, is a message of its type, and what it says of keys is what stands
+at its revision; **what was accepted applies**, raising nothing but what the state may refuse, and then changes
+nothing; a follower that decodes the entry and applies it in one go, and a member that loads a snapshot, come
+to the same results and state; all ``check()`` hold.
 """
 
 from __future__ import annotations
@@ -22,17 +24,23 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from etcdpb import health_pb2, rpc_pb2, rusd_pb2, v3election_pb2, v3lock_pb2
-from rusd.grpc import Code, Pending, StatusError
+from rusd.grpc import Code, LongAnswer, Pending, StatusError
 from rusd.grpc.registry import Kind as MethodKind
 from rusd.grpc.registry import Method
 from rusd.grpc.server_call import ServerCall
-from rusd.mvcc import MvccError
+from rusd.longwork import LongWork
+from rusd.mvcc import MvccError, evaluate
+from rusd.mvcc.txn import read_only
 from rusd.replica import ReplicaError
 from rusd.services.context import Limits
+from rusd.services.encoding import range_response
 from rusd.services.watch import _Client
 from rusd.state import STATE_ERRORS, Kind, proposal
 from tests.fuzz.etcd import Answers, Etcd, Requests, outcome
+from tests.fuzz.log import MOST_SLICES
+from tests.fuzz.long import LongJob, send_whole
 from tests.fuzz.messages import Builder, deep_txn
+from tests.fuzz.scale import STATE_SCALES, scaled
 from tests.fuzz.source import Source
 
 OUTPUTS: Final = {
@@ -61,21 +69,35 @@ FROM_THE_LOG: Final = (
     (Kind.ALARM, rpc_pb2.AlarmRequest.DESCRIPTOR),
 )
 MOST_STEPS: Final = 40
+Judge = Callable[[bytes], None]
 SMALL_QUOTA: Final = 45_000
 
 
 class Session:
-    """One member and everything that is under way on it."""
+    """One member and everything that is under way on it.
 
-    def __init__(self, choices: int) -> None:
+    ``choices`` are bits; ``turns`` say how much is applied at a time.  With ``work`` there is a nursery, too.
+    """
+
+    def __init__(
+        self,
+        choices: int,
+        turns: bytes = b"",
+        publish_at_once: int | None = None,
+        work: LongWork | None = None,
+    ) -> None:
         self.etcd = Etcd(
             quota=SMALL_QUOTA if choices & 1 else 0,
             limits=Limits(max_txn_ops=4, max_request_bytes=6000) if choices & 2 else Limits(),
             checkpoints=bool(choices & 4),
             small_hub=bool(choices & 0x40),
+            turns=turns,
+            publish_at_once=publish_at_once,
+            work=work,
         )
         self.deep = False
-        self._waiting: list[tuple[Pending, Callable[[bytes], Message]]] = []
+        self._waiting: list[tuple[Pending, Judge]] = []
+        self._jobs: list[LongJob] = []
         self.watches: list[_Client] = []
         self.answers: list[Answers] = []
         self._dumps: list[Any] = []
@@ -120,15 +142,43 @@ class Session:
             self._without_tasks(method, request)
 
     def _inline(self, method: Method, request: Message) -> None:
-        decode = OUTPUTS[method.path][1].FromString
         try:
             answer = method.handler(ServerCallLike(method.path), request)
         except StatusError as error:
             judge(error)
             return
-        assert type(answer) is bytes or isinstance(answer, Pending), answer
-        self._waiting.append((outcome(answer), decode))
+        assert type(answer) is bytes or isinstance(answer, (Pending, LongAnswer)), answer
+        self._waiting.append((outcome(answer), lambda payload: self._judge(method, request, payload)))
         self._look()
+
+    def _judge(self, method: Method, request: Any, payload: bytes) -> None:
+        """An answer has come."""
+        if self.deep:  # it has more levels than its request, and Python's reader a limit
+            return
+        answer: Any = OUTPUTS[method.path][1].FromString(payload)
+        if isinstance(request, rpc_pb2.RangeRequest):
+            self._judge_range(request, answer, answer.header.revision)
+        elif isinstance(request, rpc_pb2.TxnRequest) and read_only(request):
+            branch = request.success if answer.succeeded else request.failure
+            for op, response in zip(branch, answer.responses, strict=True):
+                self._judge_range(op.request_range, response.response_range, answer.header.revision)
+
+    def _judge_range(
+        self, request: rpc_pb2.RangeRequest, answer: rpc_pb2.RangeResponse, revision: int
+    ) -> None:
+        """Is this what stands at the revision of the answer, found in one go and by another way?"""
+        assert answer.header.revision == revision
+        now = rpc_pb2.RangeRequest()
+        now.CopyFrom(request)
+        if now.revision <= 0:
+            now.revision = revision
+        try:
+            result = evaluate(self.etcd.machine.store, now)
+        except MvccError:  # compacted since
+            return
+        expected = rpc_pb2.RangeResponse.FromString(range_response(b"", result))
+        expected.header.CopyFrom(answer.header)
+        assert answer == expected, "an answer that is not of its revision"
 
     def _without_tasks(self, method: Method, request: Any) -> None:
         """The core of methods that have tasks in the server."""
@@ -143,7 +193,7 @@ class Session:
             except MvccError:
                 return
             while not job.step(3):
-                pass
+                self.etcd.slice()
             job.close()
 
     def _watch(self, request: rpc_pb2.WatchRequest) -> None:
@@ -177,7 +227,16 @@ class Session:
         except StatusError as error:
             judge(error)
             return
-        OUTPUTS[method.path][1].FromString(answer)
+        assert type(answer) is bytes
+        self._judge(method, request, answer)
+
+    async def _run_long(self, answer: LongAnswer, done: Judge) -> None:
+        try:
+            payload = await send_whole(answer)
+        except StatusError as error:
+            judge(error)
+            return
+        done(payload)
 
     async def _run_stream(self, method: Method, requests: Requests) -> None:
         answers = Answers(OUTPUTS[method.path][1].FromString)
@@ -193,25 +252,49 @@ class Session:
     # -- what goes on besides -------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Apply; then everybody who waits has an answer."""
+        """Apply; then everybody who waits has an answer, or one that comes in parts."""
         self.etcd.settle()
         self._look()
         if self.nursery is None:
             assert not self._waiting, "applied, and not answered"
 
+    def slices(self, count: int) -> None:
+        """Apply a little, which may end inside an entry."""
+        for _ in range(count):
+            self.etcd.slice()
+            self._look()
+
     def _look(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for pending, decode in waiting:
+        for pending, done in waiting:
             if not pending.settled:
-                self._waiting.append((pending, decode))
+                self._waiting.append((pending, done))
                 continue
             try:
-                payload = pending.result()
+                answer = pending.result()
             except StatusError as error:
                 judge(error)
                 continue
-            if not self.deep:  # an answer has more levels than its request, and Python's reader a limit
-                decode(payload)
+            if isinstance(answer, bytes):
+                done(answer)
+            elif self.nursery is not None:
+                self.nursery.start_soon(self._run_long, answer, done)
+            else:
+                self._jobs.append(LongJob(answer, done, judge))
+
+    def work(self, steps: int) -> None:
+        """Let long answers get on, in turns."""
+        for _ in range(steps):
+            if not self._jobs:
+                return
+            job = self._jobs.pop(0)
+            if not job.step():
+                self._jobs.append(job)
+
+    def abandon(self) -> None:
+        """The client of a long answer goes."""
+        if self._jobs:
+            self._jobs.pop(0).cancel()
 
     def propose(self, kind: Kind, request: Message) -> None:
         """What is proposed by members themselves."""
@@ -221,10 +304,11 @@ class Session:
         etcd = self.etcd
         match choice & 7:
             case 0:
-                etcd.compact()
+                etcd.compact((1000, 1, 3, 7)[choice >> 3 & 3])
             case 1:
                 etcd.expire((0.5, 3.0, 301.0, 1e10)[choice >> 3 & 3])
             case 2:
+                etcd.between_entries()
                 self._dumps.append(etcd.machine.store.dump())
             case 3 if self._dumps:
                 dump = self._dumps.pop()
@@ -247,6 +331,8 @@ class Session:
                 etcd.parts.quota.defragment()
             case 6:
                 etcd.hub.history_replaced(etcd.machine.store)
+            case 7 if choice & 0x10:
+                etcd.log.hold()
             case 7 if choice & 8:
                 etcd.lessor.demote()
             case 7:
@@ -254,6 +340,8 @@ class Session:
 
     def finish(self) -> None:
         self.settle()
+        self.work(MOST_SLICES)
+        assert not self._jobs, "an answer without an end"
         for client in self.watches:
             assert client._failure is None, client._failure
         self.etcd.check()
@@ -308,8 +396,14 @@ def step(session: Session, source: Source, paths: list[str]) -> None:
             depth = source.byte() >> 1
             innermost = builder.build(rpc_pb2.RequestOp.DESCRIPTOR).SerializeToString()
             session.call("/etcdserverpb.KV/Txn", deep_txn(depth, op >> 4, innermost))
-        case 10 | 11 | 12:
+        case 10:
             session.settle()
+        case 11:
+            session.slices((op >> 4) + 1)
+        case 12 if op == 0xFC:
+            session.abandon()
+        case 12:
+            session.work((op >> 4) + 1)
         case 13:
             kind, descriptor = source.pick(FROM_THE_LOG)
             session.propose(kind, builder.build(descriptor))
@@ -339,11 +433,14 @@ def run(session: Session, source: Source) -> None:
     session.finish()
 
 
-async def run_with_tasks(session: Session, source: Source) -> None:
+async def run_with_tasks(choices: int, turns: bytes, at_once: int | None, source: Source) -> None:
     """The same in Trio, so that methods with tasks run as they are."""
+    work = LongWork()
+    session = Session(choices, turns, at_once, work)
     paths = session.etcd.registry.paths()
     async with trio.open_nursery() as nursery:
         session.nursery = nursery
+        nursery.start_soon(work.clean_up)
         for _ in range(MOST_STEPS):
             if not source.more:
                 break
@@ -367,10 +464,13 @@ async def _calm(session: Session, *, apply: bool) -> None:
 def target(data: bytes) -> None:
     """Raises whatever should not have come out of the services or the state, and :class:`AssertionError`."""
     source = Source(data)
-    choices = source.byte()
-    session = Session(choices)
-    if choices & 0x38 == 0x38:
-        clock = trio.testing.MockClock(autojump_threshold=0)
-        trio.run(run_with_tasks, session, source, clock=clock)
-    else:
-        run(session, source)
+    choices, pace = source.byte(), source.byte()
+    scale = STATE_SCALES[pace & 3]
+    at_once = (0, 0, 1, None)[pace >> 2 & 3]
+    turns = source.take(pace >> 4)
+    with scaled(scale):
+        if choices & 0x38 == 0x38:
+            clock = trio.testing.MockClock(autojump_threshold=0)
+            trio.run(run_with_tasks, choices, turns, at_once, source, clock=clock)
+        else:
+            run(Session(choices, turns, at_once), source)
