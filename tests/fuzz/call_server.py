@@ -8,13 +8,26 @@ from typing import Any, Final
 
 from google.protobuf.wrappers_pb2 import StringValue
 
-from rusd.grpc import Call, Code, Deadlines, EndOfRequests, LongAnswer, Pending, Registry, StatusError
+from rusd.grpc import (
+    AnswerParts,
+    Call,
+    Code,
+    Deadlines,
+    EndOfRequests,
+    LongAnswer,
+    Pending,
+    Registry,
+    StatusError,
+)
+from rusd.grpc.budget import Budget
 from rusd.grpc.metadata import from_headers, to_headers
+from rusd.grpc.pings import PingPolicy
 from rusd.grpc.server import ServerConnection
 from rusd.grpc.server_call import ServerCall, StreamCall
 from rusd.http2 import ErrorCode, Settings
 from tests.fuzz.encoder import Encoder
 from tests.fuzz.headers import is_sound
+from tests.fuzz.long import pause
 from tests.fuzz.peer_view import (
     END_HEADERS,
     HEADERS,
@@ -46,8 +59,11 @@ PATHS: Final = (
     b"/",
     b"x",
     b"//",
+    b"/t.T/Long",
+    b"/t.T/LaterLong",
 )
-UNARY: Final = (b"/t.T/Echo", b"/t.T/Later", b"/t.T/Task", b"/t.T/Settled")
+LONG: Final = (b"/t.T/Long", b"/t.T/LaterLong")
+UNARY: Final = (b"/t.T/Echo", b"/t.T/Later", b"/t.T/Task", b"/t.T/Settled", *LONG)
 EXTRA: Final[tuple[Fields, ...]] = (
     [],
     [(b"grpc-timeout", b"10S")],
@@ -77,17 +93,21 @@ CONTENT_TYPES: Final = (
 
 
 class Host:
-    """What the network side would be: notes what it is asked for."""
+    """What the network side would be: notes what it is asked for.  ``budget`` is in bytes."""
 
     engine: ServerConnection
 
-    def __init__(self) -> None:
+    def __init__(self, budget: int) -> None:
         self.now = 100.0
         self.started: list[ServerCall] = []
+        self.senders: list[Sender] = []
         self.crashed_calls = 0
         self.wrote_count = 0
+        self.ended: ErrorCode | None = None
         self.cancelled: dict[int, int] = {}
         self.done: set[int] = set()  # calls that their handler has ended itself
+        self._budget = Budget(budget)
+        self._budget.report(_Neighbour(), 1)
 
     def monotonic(self) -> float:
         return self.now
@@ -107,21 +127,106 @@ class Host:
         call.on_cancelled = on_cancelled
 
     def start_long(self, call: ServerCall, answer: LongAnswer) -> None:
-        raise AssertionError("no handler here gives a long answer")
+        assert all(sender.call is not call for sender in self.senders), "answered twice"
+        self.senders.append(Sender(call, answer))
 
     def wrote(self) -> None:
         self.wrote_count += 1
 
     def grew(self) -> None:
-        assert self.engine.held.weigh() > 0
+        self._budget.report(self, self.weigh())
+        self._budget.check()
+
+    def weigh(self) -> int:
+        weight = self.engine.held.weigh()
+        assert weight >= 0, "less than nothing is held"
+        return weight
+
+    def evict(self) -> None:
+        self.end(ErrorCode.ENHANCE_YOUR_CALM, "too much is held")
 
     def end(self, code: ErrorCode, reason: str) -> None:
+        self.ended = code
         self.engine.http2.goaway(code, reason.encode())
         self.engine.lost()
+        self.wrote()
 
     def crashed(self, call: ServerCall, error: Exception) -> None:
         assert isinstance(error, (HandlerError, TypeError)), repr(error)
         self.crashed_calls += 1
+
+
+class _Neighbour:
+    """Another connection, which holds next to nothing: who is alone is never sent away."""
+
+    def weigh(self) -> int:
+        return 1
+
+    def evict(self) -> None:
+        raise AssertionError("the wrong one is sent away")
+
+
+class Sender:
+    """The task that sends a long answer, as the network side has it, driven by hand."""
+
+    def __init__(self, call: ServerCall, answer: LongAnswer) -> None:
+        self.call = call
+        self.over = False
+        self._answer = answer
+        self._coroutine: Any = None
+        self._waits = False
+        self._room = False
+
+    def step(self) -> None:
+        """Go on, if there is something to go on with."""
+        call, engine = self.call, self.call.connection
+        if self._coroutine is None and not self.over:
+            if call.cancelled:
+                self.over = True
+                return
+            call.on_cancelled = self._cancel
+            self._coroutine = self._answer.send(self)
+        if self.over:
+            return
+        try:
+            self._coroutine.send(None)
+        except StopIteration:
+            self.over = True
+            engine.end_parts(call)
+        except StatusError as error:
+            self.over = True
+            engine.fail(call, error)
+        except HandlerError as error:
+            self.over = True
+            engine.crash(call, error)
+
+    def check(self) -> None:
+        """Who waits for room is told of it."""
+        if self._waits and not self.over:
+            assert self._room or not self.call.connection.has_room(self.call), "nobody was told of room"
+
+    def begin(self, size: int) -> None:
+        self.call.connection.begin_parts(self.call, size, self._on_room)
+
+    async def send(self, part: bytes) -> None:
+        engine = self.call.connection
+        if engine.send_part(self.call, part):
+            await pause()
+            return
+        self._waits = True
+        while not engine.has_room(self.call):
+            while not self._room:
+                await pause()
+            self._room = False
+        self._waits = False
+
+    def _on_room(self) -> None:
+        self._room = True
+
+    def _cancel(self) -> None:
+        assert not self.over, "cancelled after its end"
+        self.over = True
+        self._coroutine.close()
 
 
 class HandlerError(Exception):
@@ -132,11 +237,12 @@ class Server:
     """The engine with a registry of every kind of method, and a client that writes frames."""
 
     def __init__(self, source: Source) -> None:
-        choices = source.byte()
+        choices, limits = source.byte(), source.byte()
         self._source = source
-        self.host = Host()
+        self.host = Host((1 << 40, 3000, 500)[(limits & 3) % 3])
         self.deadlines = Deadlines()
         self.pendings: list[Pending] = []
+        self.later: list[tuple[Pending, LongAnswer]] = []
         self._calls: set[tuple[int, int]] = set()
         self.engine = ServerConnection(
             self._registry(),
@@ -150,12 +256,15 @@ class Server:
             ),
             connection_window=WINDOW,
             output_limit=500 if choices & 4 else None,
+            ping_policy=PingPolicy(5.0) if limits & 4 else None,
+            has_leader=lambda: not limits & 8,
         )
         self.host.engine = self.engine
         self.view = PeerView(client=False, window=WINDOW, stream_window=65_535)
         self._encoder = Encoder()
         self._next_id = 1
         self.paths: dict[int, bytes] = {}
+        self._expected: dict[int, bytes] = {}  # answers, if they are good
         self._turn: list[bytes] = []
         self.engine.http2.initiate()
         window = (65_535, 0, 10)[choices >> 3 & 1] if choices & 0x10 else 65_535
@@ -175,6 +284,8 @@ class Server:
         registry.inline("/t.T/Crash", StringValue, self._crash)
         registry.inline("/t.T/Odd", StringValue, lambda _call, request: request.value)
         registry.inline("/t.T/None", StringValue, lambda _call, _request: None)  # type: ignore[arg-type,return-value]
+        registry.inline("/t.T/Long", StringValue, self._long)
+        registry.inline("/t.T/LaterLong", StringValue, self._later_long)
         registry.task("/t.T/Task", StringValue, never)  # type: ignore[arg-type]
         registry.stream("/t.T/Stream", StringValue, never)
         registry.stream("/t.T/Down", StringValue, never, single_request=True)
@@ -183,6 +294,7 @@ class Server:
     def _seen(self, call: Call) -> None:
         """Every inline handler is called once a call; metadata can always be had, and sent on."""
         assert isinstance(call, ServerCall)
+        assert call.open, "a call that is over is handled"
         key = (id(self), call.stream_id)
         assert key not in self._calls, "handled twice"
         self._calls.add(key)
@@ -193,7 +305,13 @@ class Server:
 
     def _echo(self, call: Call, request: Any) -> bytes:
         self._seen(call)
-        return bytes(request.SerializeToString())
+        return self._promise(call, request.SerializeToString())
+
+    def _promise(self, call: Call, payload: bytes) -> bytes:
+        """If the call ends well, it is with this answer."""
+        assert isinstance(call, ServerCall)
+        self._expected[call.stream_id] = payload
+        return payload
 
     def _later(self, call: Call, _request: Any) -> Pending:
         self._seen(call)
@@ -205,9 +323,34 @@ class Server:
         self._seen(call)
         pending = Pending()
         if request.value:
-            pending.settle(request.SerializeToString())
+            pending.settle(self._promise(call, request.SerializeToString()))
         else:
             pending.fail(StatusError(Code.NOT_FOUND, "nothing"))
+        return pending
+
+    def _long(self, call: Call, request: Any) -> LongAnswer:
+        """Many times what was asked.  The first letter says how it goes, the second how large parts are."""
+        self._seen(call)
+        text = request.value
+        payload = self._promise(call, StringValue(value=text * 30).SerializeToString())
+        size = 1 + ord(text[1]) * 4 if len(text) > 1 else 100
+
+        async def send(out: AnswerParts) -> None:
+            if text.startswith("!"):
+                raise StatusError(Code.OUT_OF_RANGE, text)
+            await pause()
+            out.begin(len(payload))
+            for start in range(0, len(payload), size):
+                await out.send(payload[start : start + size])
+                if text.startswith("?"):
+                    raise HandlerError(text)
+
+        return LongAnswer(send)
+
+    def _later_long(self, call: Call, request: Any) -> Pending:
+        answer = self._long(call, request)
+        pending = Pending()
+        self.later.append((pending, answer))
         return pending
 
     def _refuse(self, call: Call, request: Any) -> bytes:
@@ -244,6 +387,8 @@ class Server:
                 break
 
     def check(self) -> None:
+        for sender in self.host.senders:
+            sender.check()
         self.engine.check()
         self.engine.http2.check()
         self.deadlines.check()
@@ -356,7 +501,17 @@ class Server:
             if request is not None:
                 call.send(request.SerializeToString())
 
+    def send_parts(self, steps: int) -> None:
+        """Long answers get on, in turns."""
+        senders = [sender for sender in self.host.senders if not sender.over]
+        for step in range(steps if senders else 0):
+            senders[step % len(senders)].step()
+        self.check()
+
     def settle(self) -> None:
+        if self.later:
+            pending, answer = self.later.pop(0)
+            pending.settle(answer)
         if self.pendings:
             pending = self.pendings.pop(self._source.byte() % len(self.pendings))
             if self._source.flag():
@@ -376,6 +531,7 @@ class Server:
     def finish(self) -> None:
         """The client resets what is left and goes; nothing may remain."""
         self.turn()
+        self.send_parts(300)
         self.drain()
         self._judge()
         for stream_id in range(1, self._next_id, 2):
@@ -389,10 +545,17 @@ class Server:
             self.view.settled()
         assert self.engine.open_calls == 0, "a call outlives its stream"
         assert self.engine.http2.open_streams == 0
-        assert len(self.deadlines) == 0, "a deadline outlives its call"
+        goodbyes = self.engine._goodbye._unanswered is not None
+        assert len(self.deadlines) == goodbyes, "a deadline outlives its call"
         for pending in self.pendings:
             assert pending.on_settled is None, "an answer is still waited for"
             pending.settle(b"")
+        for pending, _ in self.later:
+            assert pending.on_settled is None, "a long answer is still waited for"
+        for sender in self.host.senders:
+            assert not sender.call.open
+            sender.step()
+            assert sender.over, "an answer is sent to nobody"
         for call in self.host.started:
             assert not call.open
             ended_by_others = id(call) not in self.host.done
@@ -403,6 +566,10 @@ class Server:
                 call.send(b"late")
                 self.engine.finish(call)
         self.engine.lost()
+        assert len(self.deadlines) == 0, "a goodbye outlives its connection"
+        assert not self.engine._lingering._streams, "a stream lingers after the end"
+        assert not self.engine._in_parts, "an answer in parts after the end"
+        assert self.host.weigh() == 0, "something is held for nobody"
         self.engine.http2.abandon()
         self.check()
 
@@ -411,11 +578,12 @@ class Server:
             for section in stream.sections:
                 assert all(is_sound(*field) for field in section), "a field that is none"
             if stream.ended:
-                judge(stream, self.paths.get(stream_id, b""))
+                expected = self._expected.get(stream_id)
+                judge(stream, self.paths.get(stream_id, b""), expected)
 
 
-def judge(stream: SeenStream, path: bytes) -> None:
-    """A stream that was ended by the server: is its answer gRPC's?"""
+def judge(stream: SeenStream, path: bytes, expected: bytes | None = None) -> None:
+    """A stream that was ended by the server: is its answer gRPC's, and the ``expected`` one?"""
     first, last = dict(stream.sections[0]), stream.sections[-1]
     assert len(stream.sections) <= 2
     assert first[b":status"].isdigit()
@@ -424,11 +592,16 @@ def judge(stream: SeenStream, path: bytes) -> None:
     [message] = [value for name, value in last if name == b"grpc-message"]
     assert status.isdigit() and int(status) <= 16
     assert all(0x20 <= octet < 0x7F for octet in message)
-    payloads, rest = 0, stream.data
+    payloads = []
+    rest = stream.data
     while rest:
+        if path in LONG and status != b"0":
+            break  # it failed on the way; the client sees that from its status
         flag, length = struct.unpack_from(">BI", rest)
-        assert flag == 0 and len(rest) >= 5 + length, "half a message"
-        rest = rest[5 + length :]
-        payloads += 1
+        assert len(rest) >= 5 + length, "half a message"
+        payload, rest = rest[5 : 5 + length], rest[5 + length :]
+        assert flag == 0 or first.get(b"grpc-encoding") == b"gzip", "compressed, and nobody was told"
+        payloads.append(gzip.decompress(payload) if flag else payload)
     if path in UNARY:
-        assert payloads == (status == b"0"), "an OK has one message, a failure none"
+        assert len(payloads) == (status == b"0"), "an OK has one message, a failure none"
+        assert expected is None or not payloads or payloads[0] == expected, "another answer"

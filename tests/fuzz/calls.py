@@ -1,7 +1,7 @@
 """Target: the gRPC server engine, behind real HTTP/2 frames.
 
 The input is a list of instructions: open calls with any headers, send messages whole, in pieces or broken,
-reset, let time pass, let the handlers answer, fail, or fall over.  Frames are collected into turns, as the
+reset, let time pass, let the handlers answer, at once or in parts, fail, or fall over.  Frames are collected into turns, as the
 network side does it.  Two more modes are for the parsers of single values (:mod:`tests.fuzz.values`) and for
 the client engine (:mod:`tests.fuzz.answers`).
 
@@ -29,6 +29,7 @@ from tests.fuzz.peer_view import (
     WINDOW_UPDATE,
     frame,
 )
+from tests.fuzz.scale import CALL_SCALES, scaled
 from tests.fuzz.source import Source
 from tests.fuzz.values import parse_values
 
@@ -61,6 +62,9 @@ def run(server: Server, source: Source) -> None:
             case 7:
                 server.turn()
                 server.pass_time()
+            case 8 | 9 if op & 0x80:
+                server.turn()
+                server.send_parts((op >> 4 & 7) + 1)
             case 8 | 9:
                 server.turn()
                 server.handler_step()
@@ -102,6 +106,7 @@ def special(server: Server, source: Source, choice: int) -> None:
             server.send(source.chunk())
         case 7:
             assert server.engine.drained in (True, False)
+            server.send(frame(PING, 0, 0, b"are you?"))
     server.check()
 
 
@@ -115,6 +120,7 @@ def target(data: bytes) -> None:
     if mode == 6:
         run_client(source)
         return
-    server = Server(source)
-    run(server, source)
-    server.finish()
+    with scaled(CALL_SCALES[source.byte() & 3]):
+        server = Server(source)
+        run(server, source)
+        server.finish()
