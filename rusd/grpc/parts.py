@@ -38,6 +38,7 @@ class Parts:
         if not call.open:
             return True
         self._http2.send_data(call.stream_id, part)
+        call.connection.held.queued()
         call.connection.wrote()
         return self.has_room(call)
 

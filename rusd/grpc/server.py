@@ -260,12 +260,13 @@ class ServerConnection:
         stream_id = call.stream_id
         self._close(call)
         http2 = self.http2
-        if http2.send_message(stream_id, call.block, data, OK_TRAILERS_BLOCK):
+        waits = http2.send_message(stream_id, call.block, data, OK_TRAILERS_BLOCK)
+        if not call.ended:
+            self._lingering.add(stream_id)
+        if waits:  # either may end the connection
             self.held.note()
             if too_much_unread(http2):
                 self._host.end(ErrorCode.ENHANCE_YOUR_CALM, "answers are not read")
-        if not call.ended:
-            self._lingering.add(stream_id)
         if not self._in_turn:
             self._host.wrote()
 

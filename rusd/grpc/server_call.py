@@ -107,6 +107,8 @@ class ServerCall(Call):
         size = reader.size + len(data)
         reader.feed(data)
         connection.held.partial(len(data))
+        if not self.open:  # that was too much: the connection has ended
+            return
         try:
             payload = reader.next_message()
         except StatusError as error:
@@ -270,8 +272,8 @@ class StreamCall(ServerCall):
 
     def _weigh(self) -> None:
         size = self.reader.size
-        self.connection.held.partial(size - self._held)
-        self._held = size
+        change, self._held = size - self._held, size  # first: what is held may be too much and end the call
+        self.connection.held.partial(change)
 
     def _acknowledge(self) -> None:
         credit = self.reader.take_credit()

@@ -1,9 +1,10 @@
 """Target: the gRPC server engine, behind real HTTP/2 frames.
 
 The input is a list of instructions: open calls with any headers, send messages whole, in pieces or broken,
-reset, let time pass, let the handlers answer, at once or in parts, fail, or fall over.  Frames are collected into turns, as the
-network side does it.  Two more modes are for the parsers of single values (:mod:`tests.fuzz.values`) and for
-the client engine (:mod:`tests.fuzz.answers`).
+reset, let time pass, let the handlers answer, at once or in parts, fail, or fall over.  Frames are collected
+into turns, as the network side does it; it may also send the connection away when it holds too much.  Two
+more modes are for the parsers of single values (:mod:`tests.fuzz.values`) and for the client engine
+(:mod:`tests.fuzz.answers`).
 
 Asserted: nothing comes out of the engine; a handler is started once a call, and told once that nobody
 waits; every stream that ends has a well-formed status, an OK of a unary call exactly one message; once the

@@ -29,6 +29,7 @@ from rusd.watch import WatchHub
 from tests.fuzz.log import MEMBER, MOST_SLICES, Log, summary
 from tests.fuzz.long import HandWork
 
+
 class _Parts(Observer):
     """What the state machine tells, passed on as the server does it."""
 
@@ -82,7 +83,7 @@ def digest(machine: StateMachine) -> tuple[object, ...]:
 
 
 class Etcd:
-    """The member.  ``turns`` are those of its :class:`~tests.fuzz.log.Log`; ``work`` is for tasks to share."""
+    """The member.  ``turns`` are those of its :class:`~tests.fuzz.log.Log`; ``work`` is what tasks share."""
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
 """The log of :mod:`tests.fuzz.etcd`: the real core of a replica, with a disk that always has everything.
 
-It stands for :class:`rusd.replica.Replica`, as far as services use that.  Its own machine applies in slices as
-small as the input says, as the member that proposed; a follower decodes each entry from its bytes and applies
-it in one go.  Both must come to the same results and to the same state, and until a change is there as a
-whole nobody may see any of it.
+It stands for :class:`rusd.replica.Replica`, as far as services use that.  Its own machine applies in slices
+as small as the input says, as the member that proposed; a follower decodes each entry from its bytes and
+applies it in one go.  Both must come to the same results and to the same state, and until a change is there
+as a whole nobody may see any of it.
 """
 
 from __future__ import annotations

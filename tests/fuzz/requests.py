@@ -7,9 +7,9 @@ for it, mostly with limits so small that everything is large (:mod:`tests.fuzz.s
 
 Asserted: bytes that are no request are refused by the decoder alone; a handler answers, waits, or raises a
 StatusError; every answer, a long one too, is a message of its type, and what it says of keys is what stands
-at its revision; **what was accepted applies**, raising nothing but what the state may refuse, and then changes
-nothing; a follower that decodes the entry and applies it in one go, and a member that loads a snapshot, come
-to the same results and state; all ``check()`` hold.
+at its revision; **what was accepted applies**, raising nothing but what the state may refuse, and then
+changes nothing; a follower that decodes the entry and applies it in one go, and a member that loads a
+snapshot, come to the same results and state; all ``check()`` hold.
 """
 
 from __future__ import annotations

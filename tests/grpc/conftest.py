@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
-from rusd.grpc import Deadlines, Registry
+from rusd.grpc import Deadlines, LongAnswer, Registry
 from rusd.grpc.pings import PingPolicy
 from rusd.grpc.server import ServerConnection
 from rusd.grpc.server_call import ServerCall
@@ -76,9 +76,11 @@ class Pair:
         self.client = Connection(Role.CLIENT, self, client_settings)
         self.streams: defaultdict[int, Stream] = defaultdict(Stream)
         self.started: list[ServerCall] = []
+        self.long: list[tuple[ServerCall, LongAnswer]] = []
         self.crashes: list[Exception] = []
         self.marks = 0
         self.growths = 0
+        self.last_growth: int | None = None
         self.goaways: list[tuple[int, int]] = []
         self.goodbyes: list[bytes] = []
         self.acknowledging = True
@@ -171,12 +173,17 @@ class Pair:
     def start(self, call: ServerCall) -> None:
         self.started.append(call)
 
+    def start_long(self, call: ServerCall, answer: LongAnswer) -> None:
+        self.long.append((call, answer))
+
     def wrote(self) -> None:
         self.marks += 1
 
     def grew(self) -> None:
         self.growths += 1
         self.server.held.weigh()
+        if self.growths == self.last_growth:  # the server as a whole holds too much
+            self.end(ErrorCode.ENHANCE_YOUR_CALM, "too much is held")
 
     def end(self, code: ErrorCode, reason: str) -> None:
         self.server.http2.goaway(code, reason.encode())

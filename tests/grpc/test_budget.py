@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+
+from rusd.grpc import LongAnswer, holdings
 from rusd.grpc.budget import GRAIN_BYTES, STREAM_BYTES, Budget
 from rusd.http2 import ErrorCode, Settings
 
@@ -146,3 +150,54 @@ def test_open_calls_weigh_whether_or_not_they_say_anything(pair: Any) -> None:
         pair.request(end=False)
     assert pair.server.held.weigh() == 200 * STREAM_BYTES
     assert pair.growths == 200 * STREAM_BYTES // (GRAIN_BYTES + STREAM_BYTES)
+
+
+def test_parts_of_a_long_answer_that_is_not_read_weigh(make_pair: Callable[..., Any], registry: Any) -> None:
+    async def never(_: object) -> None:
+        raise AssertionError("this host starts nothing")
+
+    registry.inline("/test.Test/Long", StringValue, lambda *_: LongAnswer(never))
+    pair = make_pair(client_settings=Settings(initial_window_size=0))
+    pair.request(b"\0\0\0\0\0", path=b"/test.Test/Long")
+    call, _ = pair.long[0]
+    pair.server.begin_parts(call, 2 * GRAIN_BYTES, lambda: None)
+    assert not pair.server.send_part(call, bytes(GRAIN_BYTES))
+    assert pair.growths == 1
+    assert pair.server.held.weigh() > GRAIN_BYTES
+
+
+# -- a connection that has to go while it is being served --------------------------------------------
+
+
+def test_a_request_whose_end_is_too_much_is_not_carried_out(
+    pair: Any, message: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holdings, "GRAIN_BYTES", 10_000)
+    whole = message("x" * 3000)
+    stream_id = pair.request(whole[:1000], end=False)
+    pair.last_growth = pair.growths + 1
+    pair.send(stream_id, whole[1000:], end=True)
+    assert pair.server.http2.closed
+    assert pair.server.held.weigh() == 0
+    assert not pair.streams[stream_id].ended
+
+
+def test_a_message_of_a_stream_that_is_too_much_weighs_nothing_afterwards(
+    pair: Any, message: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holdings, "GRAIN_BYTES", 10_000)
+    stream_id = pair.request(path=b"/test.Test/Stream", end=False)
+    pair.last_growth = pair.growths + 1
+    pair.send(stream_id, message("x" * 3000))
+    assert pair.server.http2.closed
+    assert pair.server.held.weigh() == 0
+
+
+def test_an_answer_that_is_too_much_leaves_no_stream_to_listen_to(make_pair: Callable[..., Any]) -> None:
+    pair = make_pair(client_settings=Settings(initial_window_size=0))
+    pair.request(b"\0\0\0\0\0", path=b"/test.Test/Task", end=False)
+    call = pair.started[0]
+    pair.last_growth = 1
+    pair.server.answer(call, bytes(GRAIN_BYTES))
+    assert pair.server.http2.closed
+    assert call.stream_id not in pair.server._lingering
