@@ -16,11 +16,13 @@ Semantics: etcd 3.6, ``server/lease/lessor.go``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import attrs
 
+from rusd.lease.attached import KeySet
 from rusd.lease.errors import LeaseExistsError, LeaseNotFoundError, LeaseTTLTooLargeError
-from rusd.steps import PAGE, Steps, Turn, collect_steps, discard_steps, sort_steps
+from rusd.steps import PAGE, Steps, Turn, discard_steps, sort_steps
 
 MAX_TTL = 9_000_000_000
 """Seconds; etcd's MaxLeaseTTL."""
@@ -45,7 +47,7 @@ class _Lease:
     def __init__(self, ttl: int, remaining: int = 0) -> None:
         self.ttl = ttl
         self.remaining = remaining
-        self.keys: set[bytes] = set()
+        self.keys = KeySet()
 
     def state(self, lease_id: int) -> LeaseState:
         """As a snapshot has it."""
@@ -112,15 +114,20 @@ class LeaseStore:
 
     def keys(self, lease_id: int) -> list[bytes]:
         """The attached keys, sorted.  Raises :class:`LeaseNotFoundError`."""
-        return sorted(self._get(lease_id).keys)
+        return sorted(chain.from_iterable(self._get(lease_id).keys.shards))
 
     def key_count(self, lease_id: int) -> int:
         """How many keys are attached.  Raises :class:`LeaseNotFoundError`."""
         return len(self._get(lease_id).keys)
 
     def keys_steps(self, lease_id: int, turn: Turn) -> Steps[list[bytes]]:
-        """:meth:`keys` in steps; nothing may be attached or detached meanwhile."""
-        keys = yield from collect_steps(iter(self._get(lease_id).keys), turn)
+        """:meth:`keys` in steps; what is attached or detached meanwhile may or may not show."""
+        keys: list[bytes] = []
+        for part in self._get(lease_id).keys.parts():
+            keys += part
+            turn.left -= len(part)
+            if turn.left <= 0:
+                yield
         ordered = yield from sort_steps(keys, turn)
         yield from discard_steps([keys], turn)
         return ordered
@@ -139,12 +146,15 @@ class LeaseStore:
             raise LeaseExistsError(lease_id)
         self._leases[lease_id] = _Lease(ttl)
 
-    def revoke(self, lease_id: int) -> set[bytes]:
-        """Remove a lease.  Returns the keys that were attached.  Raises :class:`LeaseNotFoundError`."""
+    def revoke(self, lease_id: int) -> list[set[bytes]]:
+        """Remove a lease.  Returns the keys that were attached, in sets that are to be let go of.
+
+        Raises :class:`LeaseNotFoundError`.
+        """
         lease = self._get(lease_id)
         self._keep(lease_id, lease)
         del self._leases[lease_id]
-        return lease.keys
+        return lease.keys.shards
 
     def attach(self, key: bytes, lease_id: int, former: int = 0) -> None:
         """Attach ``key`` to a lease, and take it from the ``former`` one, the last it was attached to.
@@ -206,6 +216,6 @@ class LeaseStore:
 
     def check(self) -> None:
         """Verify the invariants; raises :class:`AssertionError`."""
-        attached = [key for lease in self._leases.values() for key in lease.keys]
+        attached = [key for lease_id in self._leases for key in self.keys(lease_id)]
         assert len(attached) == len(set(attached)), "a key of two leases"
         assert 0 not in self._leases, "a lease with id 0"

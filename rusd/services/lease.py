@@ -135,7 +135,10 @@ class LeaseService:
     def _with_keys(self, answer: bytes, lease_id: int, turn: Turn) -> Steps[Segments]:
         """The same of very many.  What changes on the way may or may not show, as in etcd."""
         store = self._context.machine.store
-        keys = yield from self._context.machine.leases.keys_steps(lease_id, turn)
+        try:
+            keys = yield from self._context.machine.leases.keys_steps(lease_id, turn)
+        except LeaseNotFoundError:  # revoked since the answer was begun, with all its keys
+            keys = []
         segments = Segments()
         segments.add(answer)
         for start in range(0, len(keys), PAGE):

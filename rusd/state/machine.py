@@ -208,9 +208,9 @@ class StateMachine:
             yield
         garbage = commit()
         tell()
-        keys = self._remove_lease(revoked) if revoked else set()
+        keys = self._remove_lease(revoked) if revoked else ()
         yield from self._detach_steps(changes, turn)
-        yield from discard_steps([*garbage, keys, changes.previous], turn)
+        yield from discard_steps([*garbage, *keys, changes.previous], turn)
 
     def _attach_steps(self, changes: Changes, turn: Turn) -> Steps[None]:
         """Attach keys to the leases that they are about to have."""
@@ -265,7 +265,7 @@ class StateMachine:
         yield from self._publish_steps(transaction, turn, revoked=lease_id)
         yield from discard_steps([keys], turn)
 
-    def _remove_lease(self, lease_id: int) -> set[bytes]:
+    def _remove_lease(self, lease_id: int) -> Sequence[set[bytes]]:
         keys = self.leases.revoke(lease_id)
         self.observer.lease_revoked(lease_id)
         return keys

@@ -96,6 +96,7 @@ class Session:
             work=work,
         )
         self.deep = False
+        self.answered = 0
         self._waiting: list[tuple[Pending, Judge]] = []
         self._jobs: list[LongJob] = []
         self.watches: list[_Client] = []
@@ -152,7 +153,8 @@ class Session:
         self._look()
 
     def _judge(self, method: Method, request: Any, payload: bytes) -> None:
-        """An answer has come."""
+        """A good answer has come."""
+        self.answered += 1
         if self.deep:  # it has more levels than its request, and Python's reader a limit
             return
         answer: Any = OUTPUTS[method.path][1].FromString(payload)

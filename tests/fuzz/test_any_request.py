@@ -7,6 +7,7 @@ every bound.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from etcdpb import rpc_pb2
 from rusd.state import Kind, proposal
 from tests.fuzz.messages import ENUMS, INTEGERS, deep_txn
 from tests.fuzz.requests import OUTPUTS, Session
+from tests.fuzz.scale import STATE_SCALES, scaled
 
 integers = st.sampled_from(INTEGERS) | st.integers(-3, 12)
 enums = st.sampled_from(ENUMS)
@@ -121,7 +123,12 @@ calls = st.one_of(
 )
 
 
-@given(st.integers(0, 7), st.lists(st.tuples(calls, st.booleans()), max_size=25))
+@given(
+    st.integers(0, 7),
+    st.sampled_from(STATE_SCALES),
+    st.binary(max_size=6),
+    st.lists(st.tuples(calls, st.integers(0, 7)), max_size=25),
+)
 @settings(
     max_examples=300,
     deadline=None,
@@ -129,13 +136,41 @@ calls = st.one_of(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-def test_any_accepted_request_applies_to_any_state(choices: int, requests: list[Any]) -> None:
-    session = Session(choices)
-    for (path, request), apply in requests:
-        session.call(path, request.SerializeToString())
-        if apply:
-            session.settle()
-    session.finish()
+def test_any_accepted_request_applies_to_any_state(
+    choices: int, scale: Mapping[str, int], turns: bytes, requests: list[Any]
+) -> None:
+    with scaled(scale):
+        session = Session(choices, turns, publish_at_once=0)
+        for (path, request), what in requests:
+            session.call(path, request.SerializeToString())
+            if what < 3:
+                session.settle()
+            elif what < 5:
+                session.slices(what)
+                session.work(what)
+        session.finish()
+
+
+@pytest.mark.parametrize("steps", range(6))
+@pytest.mark.parametrize("revoked", [True, False])
+def test_a_lease_whose_keys_are_being_told_changes_or_goes(steps: int, revoked: bool) -> None:
+    with scaled(STATE_SCALES[1]):
+        session = Session(0)
+        session.propose(Kind.LEASE_GRANT, rpc_pb2.LeaseGrantRequest(ID=1, TTL=60))
+        for key in (b"a", b"b", b"c"):
+            session.propose(Kind.PUT, rpc_pb2.PutRequest(key=key, lease=1))
+        session.settle()
+        ask = rpc_pb2.LeaseTimeToLiveRequest(ID=1, keys=True)
+        session.call("/etcdserverpb.Lease/LeaseTimeToLive", ask.SerializeToString())
+        session.work(steps)
+        if revoked:
+            session.propose(Kind.LEASE_REVOKE, rpc_pb2.LeaseRevokeRequest(ID=1))
+        else:
+            session.propose(Kind.PUT, rpc_pb2.PutRequest(key=b"d", lease=1))
+        session.settle()
+        session.work(100)
+        assert session.answered == 1
+        session.finish()
 
 
 def test_the_calls_are_registered() -> None:
