@@ -176,6 +176,7 @@ class Sender:
         self._coroutine: Any = None
         self._waits = False
         self._room = False
+        self._steps = False  # at this moment
 
     def step(self) -> None:
         """Go on, if there is something to go on with."""
@@ -189,7 +190,11 @@ class Sender:
         if self.over:
             return
         try:
+            self._steps = True
             self._coroutine.send(None)
+            self._steps = False
+            if call.cancelled:  # by what it did itself: as in Trio, that comes at the next wait
+                self._coroutine.close()
         except StopIteration:
             self.over = True
             engine.end_parts(call)
@@ -226,7 +231,8 @@ class Sender:
     def _cancel(self) -> None:
         assert not self.over, "cancelled after its end"
         self.over = True
-        self._coroutine.close()
+        if not self._steps:
+            self._coroutine.close()
 
 
 class HandlerError(Exception):

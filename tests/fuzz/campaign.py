@@ -99,7 +99,7 @@ def campaign(names: list[str], options: argparse.Namespace) -> int:
 
 def _require() -> None:
     try:
-        import atheris  # noqa: F401
+        import atheris  # type: ignore[import-untyped]  # noqa: F401
         import coverage  # noqa: F401
     except ImportError as error:
         raise SystemExit(f"a campaign needs {error.name}: pip install atheris coverage") from None

@@ -63,7 +63,7 @@ def string(value: bytes, huffman: bool) -> bytes:
     """A string literal (section 5.2)."""
     if not huffman:
         return integer(0, 0x7F, len(value)) + value
-    coded = _huffman(value)
+    coded: bytes = _huffman(value)
     return integer(0x80, 0x7F, len(coded)) + coded
 
 

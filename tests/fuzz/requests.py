@@ -43,7 +43,7 @@ from tests.fuzz.messages import Builder, deep_txn
 from tests.fuzz.scale import STATE_SCALES, scaled
 from tests.fuzz.source import Source
 
-OUTPUTS: Final = {
+OUTPUTS: Final[dict[str, tuple[Any, Any]]] = {
     f"/{service.full_name}/{method.name}": (method.input_type, GetMessageClass(method.output_type))
     for module in (rpc_pb2, v3lock_pb2, v3election_pb2, health_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
@@ -62,12 +62,13 @@ OFTEN: Final = (
     "/etcdserverpb.KV/Txn",
     "/etcdserverpb.KV/Put",
 )
-FROM_THE_LOG: Final = (
+FROM_THE_LOG: Final[tuple[tuple[Kind, Any], ...]] = (
     (Kind.LEASE_CHECKPOINT, rpc_pb2.LeaseCheckpointRequest.DESCRIPTOR),
     (Kind.MEMBER_ATTRIBUTES, rusd_pb2.MemberAttributes.DESCRIPTOR),
     (Kind.CLUSTER_VERSION, rusd_pb2.ClusterVersion.DESCRIPTOR),
     (Kind.ALARM, rpc_pb2.AlarmRequest.DESCRIPTOR),
 )
+REQUEST_OP: Final[Any] = rpc_pb2.RequestOp.DESCRIPTOR
 MOST_STEPS: Final = 40
 Judge = Callable[[bytes], None]
 SMALL_QUOTA: Final = 45_000
@@ -396,7 +397,7 @@ def step(session: Session, source: Source, paths: list[str]) -> None:
         case 9:
             session.deep = True
             depth = source.byte() >> 1
-            innermost = builder.build(rpc_pb2.RequestOp.DESCRIPTOR).SerializeToString()
+            innermost = builder.build(REQUEST_OP).SerializeToString()
             session.call("/etcdserverpb.KV/Txn", deep_txn(depth, op >> 4, innermost))
         case 10:
             session.settle()

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from collections.abc import Callable
 
 import pytest
+from google.protobuf.message import Message
 
+from etcdpb import rpc_pb2
+from rusd.grpc import AnswerParts, LongAnswer
+from rusd.mvcc import DeleteResult
+from rusd.state import Kind, StateMachine
+from rusd.steps import Steps, Turn
+from rusd.testing import ManualClock
 from tests.fuzz import call_server, headers
+from tests.fuzz.log import WHOLE, Log
+from tests.fuzz.long import LongJob
 from tests.fuzz.peer_view import (
     ACK,
     CONTINUATION,
@@ -25,7 +35,10 @@ from tests.fuzz.peer_view import (
     SeenStream,
     frame,
 )
+from tests.fuzz.requests import Session
+from tests.fuzz.scale import STATE_SCALES, scaled
 
+SQUEEZED = gzip.compress(b"abc", mtime=0)
 REQUEST = frame(HEADERS, END_HEADERS, 1, b"\x82\x84\x86")
 ANSWER = frame(HEADERS, END_HEADERS, 1, b"\x88")
 
@@ -107,6 +120,97 @@ def test_a_bad_end_of_a_call_is_noticed(trailers: list[tuple[bytes, bytes]], dat
     stream.sections = [[(b":status", b"200"), (b"content-type", b"application/grpc")], trailers]
     with pytest.raises((AssertionError, ValueError, struct.error)):
         call_server.judge(stream, b"/t.T/Echo")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        (b"identity", b"\1\0\0\0" + bytes((len(SQUEEZED),)) + SQUEEZED),
+        (b"gzip", b"\1\0\0\0\3abc"),
+        (b"gzip", b"\0\0\0\0\3abd"),
+    ],
+)
+def test_a_badly_compressed_or_wrong_answer_is_noticed(encoding: bytes, data: bytes) -> None:
+    first = [(b":status", b"200"), (b"content-type", b"application/grpc"), (b"grpc-encoding", encoding)]
+    stream = SeenStream()
+    stream.data = data
+    stream.sections = [first, [(b"grpc-status", b"0"), (b"grpc-message", b"")]]
+    with pytest.raises((AssertionError, gzip.BadGzipFile)):
+        call_server.judge(stream, b"/t.T/Echo", b"abc")
+    first[2] = (b"grpc-encoding", b"gzip")
+    stream.data = b"\1\0\0\0" + bytes((len(SQUEEZED),)) + SQUEEZED
+    call_server.judge(stream, b"/t.T/Echo", b"abc")
+
+
+@pytest.mark.parametrize("sent", [b"", b"abc", b"abcdef"])
+def test_a_long_answer_of_another_size_is_noticed(sent: bytes) -> None:
+    async def send(out: AnswerParts) -> None:
+        out.begin(4)
+        await out.send(sent)
+
+    job = LongJob(LongAnswer(send), lambda _: None, lambda _: None)
+    with pytest.raises(AssertionError, match="announced"):
+        for _ in range(3):
+            job.step()
+
+
+class _InParts(StateMachine):
+    """Lets a part of a deletion be seen, by a lease that goes before the keys do."""
+
+    def _lease_revoke_steps(self, lease_id: int, turn: Turn) -> Steps[None]:
+        steps = super()._lease_revoke_steps(lease_id, turn)
+        self.alarms.activate(1, 1)
+        yield
+        yield from steps
+
+
+class _Forgetful(StateMachine):
+    """Deletes one key less when it has to do it in steps."""
+
+    def _delete_range_steps(self, request: rpc_pb2.DeleteRangeRequest, turn: Turn) -> Steps[DeleteResult]:
+        result = yield from super()._delete_range_steps(request, turn)
+        if turn.left < WHOLE:
+            result.deleted -= 1
+        return result
+
+
+@pytest.mark.parametrize(
+    ("broken", "kind", "request_", "message"),
+    [
+        (_InParts, Kind.LEASE_REVOKE, rpc_pb2.LeaseRevokeRequest(ID=1), "two parts"),
+        (
+            _Forgetful,
+            Kind.DELETE_RANGE,
+            rpc_pb2.DeleteRangeRequest(key=b"a", range_end=b"z"),
+            "on a follower",
+        ),
+    ],
+)
+def test_a_change_that_differs_in_steps_is_noticed(
+    broken: type[StateMachine], kind: Kind, request_: Message, message: str
+) -> None:
+    with scaled(STATE_SCALES[1]):
+        machine = broken()
+        machine.store.publish_at_once = 0
+        log = Log(machine, StateMachine(), ManualClock(), b"\0")
+        requests: list[tuple[Kind, Message]] = [
+            (Kind.LEASE_GRANT, rpc_pb2.LeaseGrantRequest(ID=1, TTL=60)),
+            (Kind.PUT, rpc_pb2.PutRequest(key=b"a", lease=1)),
+            (Kind.PUT, rpc_pb2.PutRequest(key=b"b", lease=1)),
+            (kind, request_),
+        ]
+        for one in requests:
+            log.propose(*one, lambda _result, _error: None)
+        with pytest.raises(AssertionError, match=message):
+            log.apply()
+
+
+def test_a_range_that_is_not_of_its_revision_is_noticed() -> None:
+    session = Session(0x80)
+    request = rpc_pb2.RangeRequest(key=b"a", range_end=b"z")
+    answer = rpc_pb2.RangeResponse(header=rpc_pb2.ResponseHeader(revision=8))
+    with pytest.raises(AssertionError, match="not of its revision"):
+        session._judge_range(request, answer, 8)
 
 
 def test_decoders_that_differ_are_noticed() -> None:
