@@ -11,8 +11,9 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from types import ModuleType
 from typing import Final
+
+from sortedcontainers import SortedList
 
 import rusd.grpc
 import rusd.lease
@@ -26,8 +27,10 @@ STATE_SCALES: Final[tuple[Mapping[str, int], ...]] = (
     {
         "BATCH_BYTES": 200,
         "BATCH_REVISIONS": 2,
+        "CHUNK_KEYS": 4,
         "CHUNK_RECORDS": 3,
         "COMPACTION_STEP_RECORDS": 2,
+        "DEFAULT_LOAD_FACTOR": 4,
         "FIRST_CHUNK_KEYS": 1,
         "HASH_STEP_RECORDS": 2,
         "HELD_BYTES": 300,
@@ -80,13 +83,14 @@ CALL_SCALES: Final[tuple[Mapping[str, int], ...]] = (
 
 
 @cache
-def _places(names: frozenset[str]) -> tuple[tuple[ModuleType, str], ...]:
-    """Where each name is a number of a module's own."""
+def _places(names: frozenset[str]) -> tuple[tuple[object, str], ...]:
+    """Where each name is a number of a module's own, or of the sorted lists'."""
     modules = [importlib.import_module("rusd.steps"), importlib.import_module("rusd.longwork")]
     for package in (rusd.grpc, rusd.lease, rusd.mvcc, rusd.services, rusd.state, rusd.watch):
         found = pkgutil.iter_modules(package.__path__, package.__name__ + ".")
         modules += [importlib.import_module(module.name) for module in found if "purerpc" not in module.name]
-    places = [(module, name) for module in modules for name in sorted(names) if name in vars(module)]
+    owners: list[object] = [*modules, SortedList]
+    places = [(owner, name) for owner in owners for name in sorted(names) if name in vars(owner)]
     missing = names - {name for _, name in places}
     assert not missing, f"no module has {missing}"
     return tuple(places)
@@ -96,11 +100,11 @@ def _places(names: frozenset[str]) -> tuple[tuple[ModuleType, str], ...]:
 def scaled(values: Mapping[str, int]) -> Iterator[None]:
     """Have these values for the constants of these names."""
     places = _places(frozenset(values))
-    before = [(module, name, getattr(module, name)) for module, name in places]
+    before = [(owner, name, getattr(owner, name)) for owner, name in places]
     try:
-        for module, name in places:
-            setattr(module, name, values[name])
+        for owner, name in places:
+            setattr(owner, name, values[name])
         yield
     finally:
-        for module, name, value in before:
-            setattr(module, name, value)
+        for owner, name, value in before:
+            setattr(owner, name, value)

@@ -150,8 +150,7 @@ def test_a_long_answer_of_another_size_is_noticed(sent: bytes) -> None:
 
     job = LongJob(LongAnswer(send), lambda _: None, lambda _: None)
     with pytest.raises(AssertionError, match="announced"):
-        for _ in range(3):
-            job.step()
+        _ = [job.step() for _ in range(3)]
 
 
 class _InParts(StateMachine):

@@ -366,6 +366,20 @@ def test_compactions_are_done_in_their_order(abc) -> None:
     assert first.done
 
 
+def test_a_store_is_sound_after_a_large_deletion_in_the_middle_of_its_keys() -> None:
+    store = Store()
+    writing = store.begin()
+    for number in range(5000):
+        writing.put(b"%05d" % number, b"")
+    finish(writing.publish_steps(ENDLESS))
+    deleting = store.begin()
+    deleting.delete_range(b"01010", b"01990")
+    finish(deleting.publish_steps(ENDLESS))
+    store.check()
+    assert store.count(b"\x00", b"\x00") == store.key_count == 4020
+    assert store.range(b"01005", b"01995", limit=7).records[5].key == b"01990"
+
+
 def test_what_a_huge_transaction_wrote_is_let_go_of_bit_by_bit(player) -> None:
     names = [b"%d" % number for number in range(500)]
     for _ in range(2):
