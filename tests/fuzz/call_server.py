@@ -266,6 +266,8 @@ class Server:
             has_leader=lambda: not limits & 8,
         )
         self.host.engine = self.engine
+        if limits & 0x10:
+            self.engine.http2.low_water_mark = 300
         self.view = PeerView(client=False, window=WINDOW, stream_window=65_535)
         self._encoder = Encoder()
         self._next_id = 1

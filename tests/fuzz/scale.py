@@ -48,6 +48,8 @@ STATE_SCALES: Final[tuple[Mapping[str, int], ...]] = (
         "SPREAD_FROM_LEASES": 3,
         "SPREAD_PER_SECOND": 2,
         "TURN_RECORDS": 2,
+        "_MANY": 2,
+        "_SHARDS": 3,
     },
     {
         "CHUNK_RECORDS": 2,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 import hpack
+from google.protobuf.message import Message
 
 from etcdpb import rpc_pb2
 from tests.fuzz.headers import TABLE_LIMITS
@@ -34,6 +35,7 @@ from tests.fuzz.peer_view import (
     Fields,
     frame,
 )
+from tests.fuzz.requests import Session
 
 _SETTINGS: Final = frame(SETTINGS, 0, 0, struct.pack(">HIHIHI", 1, 100, 4, 1000, 5, 16_384))
 _U32: Final = struct.Struct(">I")
@@ -125,12 +127,16 @@ def header_seeds() -> list[bytes]:
 
 def call_seeds() -> list[bytes]:
     seeds = []
-    for path in range(14):
+    for path in range(16):
         whole = bytes((0x10, path, 0, 0, 5)) + b"hello"
-        seeds.append(b"\0\0" + whole + bytes((13, 8, 0, 0, 8, 0, 3, 10, 0, 1, 8, 0, 4)))
+        seeds.append(b"\0\0\0\0" + whole + bytes((13, 8, 0, 0, 8, 0, 3, 10, 0, 1, 8, 0, 4)))
         parts = bytes((1, path, 1, 3, 0, 0, 9)) + b"in pieces" + b"\3" + bytes((4, 0, 7, 2, 9, 0, 0))
-        seeds.append(b"\0\1" + parts)
-    seeds += [b"\0\4" + bytes((0x10, 0, extra, 2, 9)) + b"zzzzzzzzz" + b"\x0d" for extra in range(16)]
+        seeds += [b"\0" + bytes((scale, 1, 1)) + parts for scale in range(4)]
+    seeds += [b"\0\0\4\0" + bytes((0x10, 0, extra, 2, 9)) + b"zzzzzzzzz" + b"\x0d" for extra in range(16)]
+    # Answers in parts, of which a client with hardly any window takes one after the other.
+    ask = bytes((0x10, 14, 0, 0, 60)) + b"ab" * 30
+    take = bytes((0xF8, 0x8B, 0, 13, 0xBB, 0, 13, 0xF8))
+    seeds += [b"\0" + bytes((scale, 0x14, 0x1C)) + ask + take * 8 for scale in range(4)]
     seeds += [
         b"\7" + bytes((parser,)) + value for parser in range(5) for value in (b"10S", b"AAEC", b"a%20b")
     ]
@@ -153,14 +159,45 @@ def request_seeds() -> list[bytes]:
         # Any method may get any of them: what does not fit is refused by its decoder.
         for payload in payloads:
             raw = b"".join(bytes((8, method, len(payload))) + payload for method in range(40))
-            seeds.append(bytes((choices,)) + raw)
+            seeds.append(bytes((choices, 0)) + raw)
     for choices in (0x80, 0xC3, 0xB8):
         calls = b"".join(bytes((op, 0xFF, 0xFF, 1, 1, 1, 1, 1, 1, 1, 1, 10)) for op in range(112))
-        seeds.append(bytes((choices,)) + calls[:900])
-        seeds.append(bytes((choices,)) + b"".join(bytes((9, depth, 2, 10)) for depth in range(2, 250, 30)))
-        seeds.append(
-            bytes((choices,)) + b"".join(bytes((14, other, 13, other, 255, 1, 2, 10)) for other in range(16))
-        )
+        for pace in (b"\0", b"\x41\1\2\3\4"):
+            start = bytes((choices,)) + pace
+            seeds.append(start + calls[:900])
+            seeds.append(start + b"".join(bytes((9, depth, 2, 10)) for depth in range(2, 250, 30)))
+            seeds.append(
+                start + b"".join(bytes((14, other, 13, other, 255, 1, 2, 10)) for other in range(16))
+            )
+    return seeds + _long_seeds()
+
+
+def _long_seeds() -> list[bytes]:
+    """Long answers and large writes on a member with a past, gone on with in turns."""
+    everything = {"key": b"\0", "range_end": b"\0"}
+    requests: tuple[tuple[str, Message], ...] = (
+        ("Lease/LeaseTimeToLive", rpc_pb2.LeaseTimeToLiveRequest(ID=1, keys=True)),
+        ("Lease/LeaseLeases", rpc_pb2.LeaseLeasesRequest()),
+        ("KV/Range", rpc_pb2.RangeRequest(**everything, limit=3)),
+        ("KV/Range", rpc_pb2.RangeRequest(**everything, sort_target="VALUE", revision=6)),
+        ("KV/DeleteRange", rpc_pb2.DeleteRangeRequest(**everything, prev_kv=True)),
+        (
+            "KV/Txn",
+            rpc_pb2.TxnRequest(success=[{"request_range": everything}, {"request_range": everything}]),
+        ),
+        ("Lease/LeaseRevoke", rpc_pb2.LeaseRevokeRequest(ID=1)),
+        ("KV/Put", rpc_pb2.PutRequest(key=b"new", lease=1)),
+    )
+    paths = Session(0).etcd.registry.paths()
+    asked = []
+    for method, request in requests:
+        payload = request.SerializeToString()
+        asked.append(bytes((8, paths.index(f"/etcdserverpb.{method}"), len(payload))) + payload)
+    between = bytes((0x0B, 0x2C, 0x1B, 0x0C))
+    seeds = []
+    for pace in (b"\x41\1\2\3\4", b"\x12\x20", b"\x0f"):
+        for first in asked:
+            seeds += [b"\x80" + pace + first + between + second + between * 2 for second in asked]
     return seeds
 
 
