@@ -104,6 +104,9 @@ def frame_seeds() -> list[bytes]:
     # More DATA than any window, with a host that acknowledges nothing.
     flood = b"\0" + b"\x03\0\x05\0" * 6
     structured += [bytes((2, variety)) + b"\x83" * 8 + b"\0" + flood for variety in (0, 0x0C, 0x4C)]
+    # A host that sends more than the stream's window, then a wider one, then none.
+    answer = b"\x10\0\2" + b"\x10\0\3" * 3 + b"\x0f" + b"\x26\x0b\x0f" + b"\x26\x08\x10\0\3\x0f"
+    structured += [bytes((choices, 0)) + bytes(8) + b"\2\x0a\0\x0f" + answer for choices in (2, 0x12)]
     return raw + structured
 
 
