@@ -208,18 +208,18 @@ class Sender:
     def check(self) -> None:
         """Who waits for room is told of it."""
         if self._waits and not self.over:
-            assert self._room or not self.call.connection.has_room(self.call), "nobody was told of room"
+            assert self._room or not self.call.connection.parts.has_room(self.call), "nobody was told of room"
 
     def begin(self, size: int) -> None:
-        self.call.connection.begin_parts(self.call, size, self._on_room)
+        self.call.connection.parts.begin(self.call, size, self._on_room)
 
     async def send(self, part: bytes) -> None:
         engine = self.call.connection
-        if engine.send_part(self.call, part):
+        if engine.parts.send(self.call, part):
             await pause()
             return
         self._waits = True
-        while not engine.has_room(self.call):
+        while not engine.parts.has_room(self.call):
             while not self._room:
                 await pause()
             self._room = False
@@ -576,7 +576,7 @@ class Server:
         self.engine.lost()
         assert len(self.deadlines) == 0, "a goodbye outlives its connection"
         assert not self.engine._lingering._streams, "a stream lingers after the end"
-        assert not self.engine._in_parts, "an answer in parts after the end"
+        assert not self.engine.parts._on_room, "an answer in parts after the end"
         assert self.host.weigh() == 0, "something is held for nobody"
         self.engine.http2.abandon()
         self.check()

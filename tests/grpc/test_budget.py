@@ -160,8 +160,8 @@ def test_parts_of_a_long_answer_that_is_not_read_weigh(make_pair: Callable[..., 
     pair = make_pair(client_settings=Settings(initial_window_size=0))
     pair.request(b"\0\0\0\0\0", path=b"/test.Test/Long")
     call, _ = pair.long[0]
-    pair.server.begin_parts(call, 2 * GRAIN_BYTES, lambda: None)
-    assert not pair.server.send_part(call, bytes(GRAIN_BYTES))
+    pair.server.parts.begin(call, 2 * GRAIN_BYTES, lambda: None)
+    assert not pair.server.parts.send(call, bytes(GRAIN_BYTES))
     assert pair.growths == 1
     assert pair.server.held.weigh() > GRAIN_BYTES
 
