@@ -119,7 +119,7 @@ class WatchHub:
         found: dict[Watcher, list[Event]] = {}
         behind: dict[Watcher, None] = {}
         events = size = 0
-        for record in records:
+        for record in records if self._live else ():  # who joins meanwhile is noted anyway
             turn.left -= 0.5
             for watcher, (event,) in self._hits_of_one(revision, record):
                 turn.left -= 0.5
