@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import hpack
 from google.protobuf.message import Message
@@ -169,15 +169,15 @@ def request_seeds() -> list[bytes]:
             start = bytes((choices,)) + pace
             seeds.append(start + calls[:900])
             seeds.append(start + b"".join(bytes((9, depth, 2, 10)) for depth in range(2, 250, 30)))
-            seeds.append(
-                start + b"".join(bytes((14, other, 13, other, 255, 1, 2, 10)) for other in range(16))
-            )
+            others = (bytes((14, other, 13, other, 255, 1, 2, 10)) for other in range(16))
+            seeds.append(start + b"".join(others))
     return seeds + _long_seeds()
 
 
 def _long_seeds() -> list[bytes]:
     """Long answers and large writes on a member with a past, gone on with in turns."""
-    everything = {"key": b"\0", "range_end": b"\0"}
+    everything: dict[str, Any] = {"key": b"\0", "range_end": b"\0"}
+    twice = [{"request_range": everything}] * 2
     requests: tuple[tuple[str, Message], ...] = (
         ("Lease/LeaseTimeToLive", rpc_pb2.LeaseTimeToLiveRequest(ID=1, keys=True)),
         ("Lease/LeaseLeases", rpc_pb2.LeaseLeasesRequest()),
@@ -186,7 +186,7 @@ def _long_seeds() -> list[bytes]:
         ("KV/DeleteRange", rpc_pb2.DeleteRangeRequest(**everything, prev_kv=True)),
         (
             "KV/Txn",
-            rpc_pb2.TxnRequest(success=[{"request_range": everything}, {"request_range": everything}]),
+            rpc_pb2.TxnRequest(success=twice),
         ),
         ("Lease/LeaseRevoke", rpc_pb2.LeaseRevokeRequest(ID=1)),
         ("KV/Put", rpc_pb2.PutRequest(key=b"new", lease=1)),
