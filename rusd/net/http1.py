@@ -7,48 +7,19 @@ and the errors that no handler is asked about.  What paths mean is the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-import attrs
 import h11
 import trio
 
 from rusd.environment import Channel, Clock
 from rusd.grpc.deadlines import Deadline, Deadlines
 from rusd.logs import Logger
+from rusd.net.http import Header, HttpHandler, HttpRequest, HttpResponse
 from rusd.net.limits import Limits
 
-Header = tuple[bytes, bytes]
-
 _PLAIN_TEXT: Header = (b"content-type", b"text/plain; charset=utf-8")
-
-
-@attrs.frozen
-class HttpRequest:
-    """A whole request.  ``target`` is path and query as sent; header names are lower-case."""
-
-    method: str
-    target: str
-    headers: Sequence[Header]
-    body: bytes
-    peer: str
-
-    def header(self, name: bytes) -> bytes | None:
-        """The first value of the header ``name`` (lower-case)."""
-        return next((value for key, value in self.headers if key == name), None)
-
-
-@attrs.frozen
-class HttpResponse:
-    """An answer.  A body that is an async generator is sent piece by piece, as it comes."""
-
-    status: int
-    headers: Sequence[Header] = ()
-    body: bytes | AsyncGenerator[bytes, None] = b""
-
-
-HttpHandler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
 class _TooLargeError(Exception):

@@ -18,7 +18,7 @@ from rusd.grpc.registry import Registry
 from rusd.logs import Logger
 from rusd.net.flusher import Flusher
 from rusd.net.grpc_connection import GrpcConnection
-from rusd.net.http1 import HttpConnection, HttpHandler
+from rusd.net.http import HttpHandler
 from rusd.net.limits import Limits
 from rusd.net.poller import Around, Poller
 from rusd.net.sniff import Protocol, sniff
@@ -193,6 +193,9 @@ class Server:
         connection.dispose()
 
     async def _serve_http(self, channel: Channel, handler: HttpHandler, first: bytes) -> None:
+        # Imported when first wanted: many a server is spoken to in gRPC alone.
+        from rusd.net.http1 import HttpConnection
+
         connection = HttpConnection(
             channel,
             handler,

@@ -14,7 +14,8 @@ import trio.testing
 
 from rusd.grpc import Deadlines
 from rusd.logs import make_logger
-from rusd.net.http1 import HttpConnection, HttpRequest, HttpResponse
+from rusd.net.http import HttpRequest, HttpResponse
+from rusd.net.http1 import HttpConnection
 from rusd.net.limits import Limits
 from rusd.net.sniff import Protocol, sniff
 from rusd.testing import ListSink, ManualClock
