@@ -46,6 +46,7 @@ DEFAULT_CONNECTION_WINDOW = 1024 * 1024
 
 _PREFIX = Struct(">BI")
 
+_NOT_COPIED = 32 * 1024  # an answer of so many bytes is sent behind its prefix, not in one with it
 _SOON_GIVEN_BACK = 4096  # a complete request's bytes up to which its window waits for its answer
 
 
@@ -254,13 +255,20 @@ class ServerConnection:
         """End a unary call well, with one encoded message."""
         if not call.open:
             return
-        data = _PREFIX.pack(0, len(payload)) + payload  # first, in case it is no payload at all
+        head = _PREFIX.pack(0, len(payload))  # first, in case it is no payload at all
         if call.encoding:
-            data = frame(payload, call.encoding)
+            head, payload = b"", frame(payload, call.encoding)
         stream_id = call.stream_id
         self._close(call)
         http2 = self.http2
-        waits = http2.send_message(stream_id, call.block, data, OK_TRAILERS_BLOCK)
+        if len(payload) < _NOT_COPIED:
+            waits = http2.send_message(stream_id, call.block, head + payload, OK_TRAILERS_BLOCK)
+        else:
+            http2.send_encoded_headers(stream_id, call.block)
+            http2.send_data(stream_id, head)
+            http2.send_data(stream_id, payload)
+            http2.send_encoded_headers(stream_id, OK_TRAILERS_BLOCK, end_stream=True)
+            waits = http2.queued(stream_id)
         if not call.ended:
             self._lingering.add(stream_id)
         if waits:  # either may end the connection
