@@ -11,20 +11,28 @@ There is one way for a write.  A single node takes it with a quorum of one.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
+from struct import Struct
 from typing import TYPE_CHECKING, Protocol
+
+from google.protobuf.message import DecodeError
 
 from rusd.raft import (
     Entry,
     EntryType,
     Node,
     NoLeader,
+    NotLeader,
     ProposalDropped,
     Ready,
+    Role,
+    Snapshot,
     TooManyUncommitted,
     decode_configuration,
 )
+from rusd.replica.forwarding import Forward
 from rusd.state import STATE_ERRORS, Kind, proposal
 
 if TYPE_CHECKING:
@@ -32,6 +40,11 @@ if TYPE_CHECKING:
 
 MAX_UNAPPLIED_ENTRIES = 5000
 """Committed but unapplied entries above which new proposals are refused, as etcd does."""
+
+READ_RETRY_TICKS = 5
+"""After so many ticks a follower asks the leader again about reads it has heard nothing of (etcd: 500 ms)."""
+
+_READ_CONTEXT = Struct(">IQ")  # boot, number
 
 Waiter = Callable[[object, Exception | None], None]
 """Called once with ``(result, None)`` or ``(None, error)``."""
@@ -106,7 +119,11 @@ class Core:
         self._reads: dict[int, Waiter] = {}
         self._reads_at: deque[tuple[int, int]] = deque()  # (index they wait for, number) once confirmed
         self._read_marks: deque[tuple[float, int]] = deque()  # at each tick: the reads that were there
+        self._ticks_to_retry = READ_RETRY_TICKS
+        self._asked = (node.term, node.leader_id)  # in which term, and whom, reads were asked last
         self._committed: deque[Entry] = deque()
+        self._forwards: list[Forward] = []
+        self._installing: Snapshot | None = None
         self.applied_index = node.applied_index
         self.applied_term = node.log.term(node.applied_index) or 0
 
@@ -115,8 +132,9 @@ class Core:
     def propose(self, kind: Kind, request: Message, waiter: Waiter, now: float, *, term: int = 0) -> None:
         """Append ``request`` to the log; ``waiter`` gets its result once it is applied.
 
-        ``now`` is in seconds of the monotonic clock.  ``term`` is given for what a leader
-        decided by itself.  Raises a :class:`ReplicaError` if nothing was appended.
+        A follower passes it on to the leader (:meth:`take_forwards`).  ``now`` is in seconds of
+        the monotonic clock.  ``term`` is given for what a leader decided by itself.  Raises a
+        :class:`ReplicaError` if nothing was appended or passed on.
         """
         if self.node.commit_index - self.applied_index > MAX_UNAPPLIED_ENTRIES:
             raise TooManyRequestsError
@@ -126,6 +144,10 @@ class Core:
             self.node.propose(data)
         except TooManyUncommitted as error:
             raise TooManyRequestsError from error
+        except NotLeader as error:
+            if term or not error.leader_id:
+                raise NoLeaderError from error
+            self._forwards.append(Forward(self._member, error.leader_id, EntryType.NORMAL, data))
         except ProposalDropped as error:
             raise NoLeaderError from error
         self._last_number = number
@@ -142,11 +164,19 @@ class Core:
             return True
         self._last_number = number = self._last_number + 1
         try:
-            self.node.read_index(number.to_bytes(8, "big"))
+            self.node.read_index(self._read_context(number))
         except NoLeader as error:
             raise NoLeaderError from error
         self._reads[number] = waiter
         return False
+
+    def receive_forward(self, forward: Forward) -> None:
+        """A follower passes a proposal on.  Dropped if this member can't append it, or it makes no sense."""
+        try:
+            proposal.decode(forward.data)  # what is appended must apply
+            self.node.propose(forward.data)
+        except (ProposalDropped, ValueError, DecodeError):
+            return
 
     def tick(self, now: float, timeout: float) -> None:
         """A heartbeat interval has passed; give up on calls older than ``timeout`` seconds."""
@@ -160,6 +190,7 @@ class Core:
             del self._waiting[number]
             waiting.waiter(None, RequestTimeoutError())
         self._expire_reads(now, timeout)
+        self._ask_again()
 
     def persisted(self, ready: Ready) -> None:
         """What ``ready`` asked to persist is on stable storage."""
@@ -174,8 +205,31 @@ class Core:
         ready = self.node.ready()
         self._committed.extend(ready.committed)
         for state in ready.reads:
-            self._reads_at.append((state.index, int.from_bytes(state.context, "big")))
+            boot, number = _READ_CONTEXT.unpack(state.context)
+            if boot == self._boot:  # else an answer that was on its way while this member restarted
+                self._reads_at.append((state.index, number))
+        if ready.snapshot is not None:
+            self._installing = ready.snapshot
         return ready
+
+    def take_forwards(self) -> list[Forward]:
+        """Proposals to pass on to the leader, each handed out once."""
+        forwards, self._forwards = self._forwards, []
+        return forwards
+
+    def installed(self) -> None:
+        """The machine's state is now that of the snapshot of the last ``Ready`` that had one.
+
+        To be called once that ``Ready`` is persisted, in the turn in which the state is swapped:
+        until then nothing is applied.
+        """
+        snapshot, self._installing = self._installing, None
+        assert snapshot is not None, "nothing to install"
+        while self._committed and self._committed[0].index <= snapshot.index:
+            self._committed.popleft()
+        self.applied_index, self.applied_term = snapshot.index, snapshot.term
+        self.node.applied(snapshot.index)
+        self._answer_reads()
 
     @property
     def unapplied(self) -> int:
@@ -185,6 +239,8 @@ class Core:
     @property
     def has_work(self) -> bool:
         """Whether :meth:`apply` has something to do."""
+        if self._installing is not None:
+            return False
         reads = self._reads_at
         return bool(self._committed or (reads and reads[0][0] <= self.applied_index))
 
@@ -194,6 +250,8 @@ class Core:
         Returns how many were applied.  Any exception but one of
         :data:`~rusd.state.STATE_ERRORS` comes through: a replica that can't apply must stop, not diverge.
         """
+        if self._installing is not None:  # what is waiting comes after, or is in, the snapshot
+            return 0
         count = 0
         committed = self._committed
         while committed and count < limit:
@@ -251,6 +309,24 @@ class Core:
         node = self.node
         return self.applied_index >= node.commit_index and node.is_sole_leader
 
+    def _read_context(self, number: int) -> bytes:
+        """What a read is known by: unlike its number, the context is not used again by a later life."""
+        return _READ_CONTEXT.pack(self._boot, number)
+
+    def _ask_again(self) -> None:
+        """Ask about unconfirmed reads again: questions and answers get lost, and leaders forget."""
+        node, asked = self.node, self._asked
+        self._ticks_to_retry -= 1
+        self._asked = (node.term, node.leader_id)
+        if self._asked == asked and (self._ticks_to_retry > 0 or node.role is Role.LEADER):
+            return
+        self._ticks_to_retry = READ_RETRY_TICKS
+        confirmed = {number for _, number in self._reads_at}
+        for number in self._reads:
+            if number not in confirmed:
+                with contextlib.suppress(NoLeader):
+                    node.read_index(self._read_context(number))
+
     def _answer_reads(self) -> None:
         reads_at = self._reads_at
         while reads_at and reads_at[0][0] <= self.applied_index:
@@ -277,6 +353,8 @@ class Core:
         """Raise :class:`AssertionError` if an invariant is broken."""
         self.node.check()
         assert self.applied_index <= self.node.commit_index, "applied beyond the commit index"
+        if self._installing is not None:
+            return
         expected = self.applied_index
         for entry in self._committed:
             expected += 1

@@ -1,0 +1,128 @@
+"""Carrying out decisions: each method is something that a schedule can do to a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from rusd.raft import ProposalDropped
+from tests.simulation.host import Crash
+from tests.simulation.network import CALM, Weather
+from tests.simulation.watchers import Watcher
+
+if TYPE_CHECKING:
+    from tests.simulation.schedule import Decision
+    from tests.simulation.world import World
+
+
+class Faults:
+    """What can happen to ``world``; the arguments are those of :mod:`tests.simulation.schedule`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._storms = 0
+
+    def do(self, decision: Decision) -> None:
+        """Carry out one decision."""
+        getattr(self, decision.what)(*decision.arguments)
+
+    # -- work -------------------------------------------------------------------------
+
+    def ask(self, what: str, host: int, choice: int) -> None:
+        """A client asks ``host`` for something."""
+        self._world.clients.ask(what, self._world.hosts[host], choice)
+
+    def watch(self, number: int, start: int, patience: int) -> None:
+        """A client begins to watch."""
+        self._world.watchers.append(Watcher(self._world, number, start=start, patience=patience))
+
+    def snapshot(self, host: int) -> None:
+        """A server takes a snapshot, whether it is due or not."""
+        process = self._world.hosts[host].process
+        if process is not None:
+            process.do(process.snapshots.take)
+
+    def transfer(self, target: int) -> None:
+        """Whoever leads hands over to ``target``."""
+        for process in self._world.leaders():
+            self._world.coverage["transfers"] += 1
+            with contextlib.suppress(ProposalDropped):
+                process.node.transfer_leadership(target)
+            process.do(lambda: None)
+
+    # -- crashes ----------------------------------------------------------------------
+
+    def crash(
+        self,
+        host: int,
+        survival: float | None,
+        down: int,
+        recovery: int,
+        by_disk: bool,
+        last: int,
+        written: int,
+    ) -> None:
+        """A process dies at one of its next effects or disk operations."""
+        crash = Crash(survival, down, recovery)
+        if by_disk:
+            self._world.hosts[host].crash_soon(crash, disk_operations=last, written=written)
+        else:
+            self._world.hosts[host].crash_soon(crash, effects=last)
+
+    def crash_everybody(self, survival: float, down: int) -> None:
+        """The power fails in the whole house."""
+        for host in self._world.hosts.values():
+            host.crash_soon(Crash(survival, down))
+            host.die()
+
+    def pause(self, host: int, milliseconds: int) -> None:
+        """A process is stopped for a while, and goes on where it was."""
+        process = self._world.hosts[host].process
+        if process is not None:
+            self._world.coverage["pauses"] += 1
+            process.pause(milliseconds)
+
+    # -- the network --------------------------------------------------------------------
+
+    def partition(self, side: tuple[int, ...], milliseconds: int) -> None:
+        """Nothing gets from ``side`` to the others or back."""
+        self._world.coverage["partitions"] += 1
+        others = [host for host in self._world.hosts if host not in side]
+        links = [(a, b) for a in side for b in others] + [(b, a) for a in side for b in others]
+        self._part(links, milliseconds)
+
+    def cut(self, from_: int, to: int, milliseconds: int) -> None:
+        """Nothing gets from one to the other; the way back is open."""
+        self._world.coverage["one-way cuts"] += 1
+        self._part([(from_, to)], milliseconds)
+
+    def _part(self, links: list[tuple[int, int]], milliseconds: int) -> None:
+        number = self._world.network.part(links)
+        self._world.scheduler.after(milliseconds, lambda: self._world.network.mend(number))
+
+    def storm(self, drop: float, duplicate: float, slow: float, slow_by: int, milliseconds: int) -> None:
+        """Bad weather, until it ends or other weather comes."""
+        self._world.coverage["storms"] += 1
+        self._storms += 1
+        storm = self._storms
+        self._world.network.weather = Weather(drop, duplicate, slow, slow_by)
+
+        def end() -> None:
+            if storm == self._storms:
+                self._world.network.weather = CALM
+
+        self._world.scheduler.after(milliseconds, end)
+
+    # -- time and disks -------------------------------------------------------------------
+
+    def skew(self, host: int, tick_every: int, milliseconds: int) -> None:
+        """One server's ticks come too fast or too slowly."""
+        server = self._world.hosts[host]
+        server.tick_every = tick_every
+        self._world.scheduler.after(milliseconds, server.restore)
+
+    def slow_disk(self, host: int, slow_by: int, milliseconds: int) -> None:
+        """Every sync of one server takes much longer."""
+        server = self._world.hosts[host]
+        server.slow_disk_by = slow_by
+        self._world.scheduler.after(milliseconds, server.restore)
