@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from google.protobuf.message import DecodeError
 
+from etcdpb import rusd_pb2
 from rusd.raft import (
+    ChangeRefused,
     Entry,
     EntryType,
     Node,
@@ -31,6 +33,14 @@ from rusd.raft import (
     Snapshot,
     TooManyUncommitted,
     decode_configuration,
+)
+from rusd.replica import changes
+from rusd.replica.errors import (
+    ChangeRefusedError,
+    NoLeaderError,
+    RequestTimeoutError,
+    SupersededError,
+    TooManyRequestsError,
 )
 from rusd.replica.forwarding import Forward
 from rusd.state import STATE_ERRORS, Kind, proposal
@@ -48,30 +58,6 @@ _READ_CONTEXT = Struct(">IQ")  # boot, number
 
 Waiter = Callable[[object, Exception | None], None]
 """Called once with ``(result, None)`` or ``(None, error)``."""
-
-
-class ReplicaError(Exception):
-    """A proposal or read that this replica could not carry out."""
-
-
-class TooManyRequestsError(ReplicaError):
-    """The apply loop is too far behind the log."""
-
-
-class NoLeaderError(ReplicaError):
-    """There is no leader to take the request."""
-
-
-class RequestTimeoutError(ReplicaError):
-    """Not answered in time.  The write may still happen."""
-
-
-class StoppedError(ReplicaError):
-    """The server is stopping.  The write may have happened."""
-
-
-class SupersededError(ReplicaError):
-    """A leader's own proposal was decided in a term that is over."""
 
 
 _REFUSALS = (*STATE_ERRORS, SupersededError)
@@ -95,8 +81,8 @@ class _Waiting:
 
     __slots__ = ("kind", "request", "since", "waiter")
 
-    def __init__(self, kind: Kind, request: Message, waiter: Waiter, since: float) -> None:
-        self.kind = kind
+    def __init__(self, kind: Kind | None, request: Message, waiter: Waiter, since: float) -> None:
+        self.kind = kind  # None: a change of the configuration
         self.request = request
         self.waiter = waiter
         self.since = since
@@ -153,6 +139,32 @@ class Core:
         self._last_number = number
         self._waiting[number] = _Waiting(kind, request, waiter, now)
 
+    def propose_configuration(self, change: rusd_pb2.ConfigurationChange, waiter: Waiter, now: float) -> None:
+        """Append ``change``, whose ``request_id`` is set here; ``waiter`` gets what the machine makes of it.
+
+        A follower passes it on.  Whether the change makes sense for the members there are is
+        the caller's to check.  Raises :class:`ChangeRefusedError` if Raft can't make it, or not
+        now, and what :meth:`propose` raises.
+        """
+        number = self._last_number + 1
+        request_id = rusd_pb2.RequestId(member=self._member, boot=self._boot, number=number)
+        change.request_id.CopyFrom(request_id)
+        data = change.SerializeToString()
+        try:
+            self.node.propose_configuration(changes.raft_change(change), data)
+        except TooManyUncommitted as error:
+            raise TooManyRequestsError from error
+        except ChangeRefused as error:
+            raise ChangeRefusedError(str(error)) from error
+        except NotLeader as error:
+            if not error.leader_id:
+                raise NoLeaderError from error
+            self._forwards.append(Forward(self._member, error.leader_id, EntryType.CONFIGURATION, data))
+        except ProposalDropped as error:
+            raise NoLeaderError from error
+        self._last_number = number
+        self._waiting[number] = _Waiting(None, change, waiter, now)
+
     def read_index(self, waiter: Waiter) -> bool:
         """Ask for a linearizable read (Raft thesis, section 6.4).
 
@@ -173,8 +185,12 @@ class Core:
     def receive_forward(self, forward: Forward) -> None:
         """A follower passes a proposal on.  Dropped if this member can't append it, or it makes no sense."""
         try:
-            proposal.decode(forward.data)  # what is appended must apply
-            self.node.propose(forward.data)
+            if forward.type == EntryType.CONFIGURATION:
+                change = rusd_pb2.ConfigurationChange.FromString(forward.data)
+                self.node.propose_configuration(changes.raft_change(change), forward.data)
+            else:
+                proposal.decode(forward.data)  # what is appended must apply
+                self.node.propose(forward.data)
         except (ProposalDropped, ValueError, DecodeError):
             return
 
@@ -276,8 +292,7 @@ class Core:
         self.applied_index = entry.index
         self.applied_term = entry.term
         if entry.type == EntryType.CONFIGURATION:
-            _, context = decode_configuration(entry.data)
-            self._machine.apply_configuration(context)
+            self._apply_configuration(entry)
             return
         if not entry.data:  # the empty entry a new leader begins its term with
             return
@@ -292,11 +307,18 @@ class Core:
         if waiting is not None:
             waiting.waiter(result, failure)
 
+    def _apply_configuration(self, entry: Entry) -> None:
+        _, context = decode_configuration(entry.data)
+        result = self._machine.apply_configuration(context)
+        waiting = self._waiting.pop(changes.request_number(context, self._member, self._boot), None)
+        if waiting is not None:
+            waiting.waiter(result, None)
+
     def _apply_request(self, entry: Entry, waiting: _Waiting | None) -> object:
         decided_in = proposal.decided_term(entry.data)
         if decided_in not in (0, entry.term):
             raise SupersededError
-        if waiting is not None:  # decoded when it was proposed
+        if waiting is not None and waiting.kind is not None:  # decoded when it was proposed
             return self._machine.apply(waiting.kind, waiting.request)
         decoded = proposal.decode(entry.data)
         return self._machine.apply(decoded.kind, decoded.request)

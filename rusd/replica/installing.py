@@ -36,6 +36,6 @@ def write_ready(wal: Wal, ready: Ready) -> None:
 def mark_received(wal: Wal, snapshot: Snapshot, hard_state: HardState) -> None:
     """Note in the log that ``snapshot`` takes its place; counts once synced."""
     marker = SnapshotMarker(snapshot.index, snapshot.term, snapshot.configuration)
-    # Entries after it follow in a batch of their own: until then nothing beyond the snapshot is committed here.
+    # Entries after it follow in a batch of their own: until then nothing beyond it is committed here.
     state = attrs.evolve(hard_state, commit=min(hard_state.commit, snapshot.index))
     wal.mark_snapshot(marker, state, resets_log=True)

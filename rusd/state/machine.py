@@ -57,6 +57,9 @@ class Observer:
     def member_added(self, member: Member) -> None:
         """A configuration entry brought in a member."""
 
+    def member_removed(self, member_id: int) -> None:
+        """A configuration entry removed a member for good."""
+
 
 @attrs.frozen
 class GrantResult:
@@ -106,16 +109,29 @@ class StateMachine:
             raise CorruptError
         return self._handlers[kind](request)
 
-    def apply_configuration(self, data: bytes) -> None:
-        """Apply a committed change of the cluster's configuration, as a ``ConfigurationChange``."""
+    def apply_configuration(self, data: bytes) -> list[Member]:
+        """Apply a committed change of the cluster's configuration, as a ``ConfigurationChange``.
+
+        Returns the members there are then, by ascending id.
+        """
         change = rusd_pb2.ConfigurationChange.FromString(data)
         member = Member(
             id=change.member.id,
             peer_urls=tuple(change.member.peer_urls),
             is_learner=change.type == rusd_pb2.ConfigurationChange.ADD_LEARNER,
         )
-        self.members.add(member)
-        self.observer.member_added(member)
+        match change.type:
+            case rusd_pb2.ConfigurationChange.REMOVE_MEMBER:
+                self.members.remove(member.id)
+                self.observer.member_removed(member.id)
+            case rusd_pb2.ConfigurationChange.PROMOTE_LEARNER:
+                self.members.promote(member.id)
+            case rusd_pb2.ConfigurationChange.UPDATE_MEMBER:
+                self.members.set_peer_urls(member.id, member.peer_urls)
+            case _:
+                self.members.add(member)
+                self.observer.member_added(member)
+        return self.members.all()
 
     # -- keys --------------------------------------------------------------------
 

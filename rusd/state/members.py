@@ -70,6 +70,21 @@ class Membership:
         if member.id not in self._removed:
             self._members.setdefault(member.id, member)
 
+    def remove(self, identity: int) -> None:
+        """A configuration entry removed a member; its id can never come back."""
+        if self._members.pop(identity, None) is not None:
+            self._removed.add(identity)
+
+    def promote(self, identity: int) -> None:
+        """A configuration entry gave a learner its vote."""
+        if (member := self._members.get(identity)) is not None:
+            self._members[identity] = attrs.evolve(member, is_learner=False)
+
+    def set_peer_urls(self, identity: int, peer_urls: Sequence[str]) -> None:
+        """A configuration entry moved a member; one that is gone is ignored."""
+        if (member := self._members.get(identity)) is not None:
+            self._members[identity] = attrs.evolve(member, peer_urls=tuple(peer_urls))
+
     def set_attributes(self, identity: int, name: str, client_urls: Sequence[str]) -> None:
         """A started member told its name and client URLs; one that is gone is ignored."""
         member = self._members.get(identity)
