@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from etcdpb import rusd_pb2
 from rusd.raft import ProposalDropped
+from rusd.replica import ReplicaError
 from tests.simulation.host import Crash
 from tests.simulation.network import CALM, Weather
 from tests.simulation.watchers import Watcher
 
 if TYPE_CHECKING:
+    from tests.simulation.process import Process
     from tests.simulation.schedule import Decision
     from tests.simulation.world import World
 
@@ -49,6 +52,35 @@ class Faults:
             with contextlib.suppress(ProposalDropped):
                 process.node.transfer_leadership(target)
             process.do(lambda: None)
+
+    def change(self, what: str, choice: int) -> None:
+        """Somebody, perhaps not the leader, is asked to change who belongs to the cluster."""
+        serving = [process for process in self._world.processes() if process.serving]
+        if not serving:
+            return
+        process = serving[choice % len(serving)]
+        members = process.machine.members
+        voters = [member.id for member in members.all() if not member.is_learner]
+        learners = [member.id for member in members.all() if member.is_learner]
+        strangers = [me for me in self._world.hosts if not members.get(me) and not members.is_removed(me)]
+        kind, candidates = {
+            "add": (rusd_pb2.ConfigurationChange.ADD_MEMBER, strangers),
+            "learn": (rusd_pb2.ConfigurationChange.ADD_LEARNER, strangers),
+            "promote": (rusd_pb2.ConfigurationChange.PROMOTE_LEARNER, learners),
+            "remove": (rusd_pb2.ConfigurationChange.REMOVE_MEMBER, voters[2:] + learners),
+        }[what]
+        if not candidates:
+            return
+        member = rusd_pb2.Member(id=candidates[choice // 7 % len(candidates)])
+        change = rusd_pb2.ConfigurationChange(type=kind, member=member)
+        process.do(lambda: self._propose_change(process, change))
+
+    def _propose_change(self, process: Process, change: rusd_pb2.ConfigurationChange) -> None:
+        def settled(_result: object, error: Exception | None) -> None:
+            self._world.coverage["changes answered"] += error is None
+
+        with contextlib.suppress(ReplicaError):
+            process.core.propose_configuration(change, settled, process.seconds)
 
     # -- crashes ----------------------------------------------------------------------
 

@@ -69,6 +69,7 @@ class Liveness:
                 members = self._members(leader)
                 if all(member is not None and member.node.leader_id == leader.node.id for member in members):
                     self._require_few_terms(leader, before)
+                    self._send_clients_to_members(leader)
                     return leader
         states = [
             f"{p}: {p.node.role.value} term {p.node.term} of {p.node.leader_id}" for p in world.processes()
@@ -76,6 +77,13 @@ class Liveness:
         raise Violation(
             properties.LEADER_FOUND, f"not after {LEADER_TIMEOUTS} election timeouts: {'; '.join(states)}"
         )
+
+    def _send_clients_to_members(self, leader: Process) -> None:
+        """Servers that were removed go on running, perhaps without knowing, but nobody asks them any more."""
+        for process in self._world.processes():
+            if process.host.id not in leader.node.configuration.members:
+                process.retired = True
+                process.serving = False
 
     def _require_few_terms(self, leader: Process, before: int) -> None:
         terms = leader.node.term - before

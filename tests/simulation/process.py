@@ -98,6 +98,7 @@ class Process:
         self.world = world
         self.alive = True
         self.serving = False
+        self.retired = False  # no member any more: it serves nobody
         self.resumes_at = 0  # paused until then
         self.acknowledged = (0, 0)  # (term, index) of the newest append response that left
         self.seen_commit = 0
@@ -235,7 +236,7 @@ class Process:
 
     def _get_ready_to_serve(self) -> None:
         """As the server does, serve clients only once the state is as new as anybody's."""
-        if self.serving or self._asked_to_serve:
+        if self.serving or self.retired or self._asked_to_serve:
             return
         with contextlib.suppress(ReplicaError):
             self._asked_to_serve = True
@@ -246,7 +247,7 @@ class Process:
 
     def _may_serve(self, _result: object, error: Exception | None) -> None:
         self._asked_to_serve = False
-        self.serving = error is None
+        self.serving = error is None and not self.retired
 
     # -- out --------------------------------------------------------------------------
 

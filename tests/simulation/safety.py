@@ -60,6 +60,7 @@ class Safety:
         ]  # by index: its term, and in which term it was committed
         self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}  # and the term of the one before
         self._applied: list[Entry | None] = [None]
+        self._settled_terms: set[int] = set()  # whose leader has committed an entry of its own
         self._configurations: dict[int, Configuration] = {}  # committed ones, by index
 
     # -- the log --------------------------------------------------------------------
@@ -68,6 +69,8 @@ class Safety:
         """Log matching, by induction: equal entries are equal, and so are those before them."""
         known = self._entries.get((entry.index, entry.term))
         if known is None:
+            if entry.type == EntryType.CONFIGURATION and entry.term > 1:  # the founders' are of term 1
+                self._configured(process, entry)
             self._entries[entry.index, entry.term] = (entry, before)
             return
         if known[0] is not entry and known[0] != entry:
@@ -142,8 +145,11 @@ class Safety:
 
     def _first_commit(self, process: Process, index: int, term: int) -> None:
         entry = self._entries[index, term][0]
+        if term == process.node.term:
+            self._settled_terms.add(term)
         if entry.type == EntryType.CONFIGURATION:
             self._configurations[index] = decode_configuration(entry.data)[0]
+            self.coverage["configuration changes"] += entry.term > 1
         if process.node.role is not Role.LEADER:
             return
         hosts = process.world.hosts
@@ -153,10 +159,14 @@ class Safety:
             text = f"{process} commits entry {index} of term {term}"
             raise Violation(properties.QUORUM, f"{text}, only {holders} of {sorted(voters)} hold it")
 
-    def configured(self, process: Process) -> None:
-        """A leader has appended a configuration: it may differ by one from the newest committed one."""
-        latest = max(self._configurations, default=0)
-        new, old = process.node.configuration.voters, self._configurations[latest].voters
+    def _configured(self, process: Process, entry: Entry) -> None:
+        """A leader appends a configuration, which must overlap with what may be in force elsewhere."""
+        if entry.term not in self._settled_terms:
+            text = f"{process} goes to a new configuration, nothing of its term {entry.term} is committed"
+            raise Violation(properties.ONE_CHANGE, text)
+        # A leader that is outdated and does not know it yet is judged by what it can know.
+        known = [index for index in self._configurations if self.committed[index][1] <= entry.term]
+        new, old = decode_configuration(entry.data)[0].voters, self._configurations[max(known)].voters
         if len(new ^ old) > 1:
             text = f"{process} goes to voters {sorted(new)}, committed are {sorted(old)}"
             raise Violation(properties.ONE_CHANGE, text)
