@@ -255,7 +255,7 @@ class Core:
     @property
     def has_work(self) -> bool:
         """Whether :meth:`apply` has something to do."""
-        if self._installing is not None:
+        if not self._may_apply():
             return False
         reads = self._reads_at
         return bool(self._committed or (reads and reads[0][0] <= self.applied_index))
@@ -266,7 +266,7 @@ class Core:
         Returns how many were applied.  Any exception but one of
         :data:`~rusd.state.STATE_ERRORS` comes through: a replica that can't apply must stop, not diverge.
         """
-        if self._installing is not None:  # what is waiting comes after, or is in, the snapshot
+        if not self._may_apply():
             return 0
         count = 0
         committed = self._committed
@@ -322,6 +322,10 @@ class Core:
             return self._machine.apply(waiting.kind, waiting.request)
         decoded = proposal.decode(entry.data)
         return self._machine.apply(decoded.kind, decoded.request)
+
+    def _may_apply(self) -> bool:
+        """Not between the log's replacement by a snapshot and the state's."""
+        return self._installing is None
 
     def _may_read_now(self) -> bool:
         """Whether a read index taken now is confirmed and applied already.

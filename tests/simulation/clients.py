@@ -56,9 +56,10 @@ class Clients:
     def ask(self, what: str, host: Host, choice: int) -> None:
         """Ask ``host`` for something; ``choice`` is a large number that settles the details."""
         process = host.process
-        if process is None or not process.serving or process.resumes_at > self._world.scheduler.now:
+        if process is None or not process.serving:
             return
         self._number += 1
+        self._world.trace.note(process, f"request {self._number} is {what}")
         process.do(lambda: getattr(self, f"_{what}")(process, choice))
 
     def _put(self, process: Process, choice: int) -> None:
@@ -201,6 +202,7 @@ class Clients:
             raise Violation(properties.LINEARIZABILITY, text)
 
     def _told(self, process: Process, asked: Asked, revision: int) -> None:
+        self._world.trace.note(process, f"answers {asked.text} with revision {revision}")
         if revision < asked.floor:
             text = f"{asked.text} is answered by {process} as of revision {revision}"
             raise Violation(properties.LINEARIZABILITY, f"{text}, {asked.floor} was known when it was asked")
@@ -251,8 +253,9 @@ class Clients:
 
     def _extend(self, asked: Asked, ttl: int) -> None:
         self._world.coverage["leases renewed"] += 1
-        _, until = self.leases[asked.lease]
-        self.leases[asked.lease] = (ttl, max(until, asked.at + 1000 * ttl))
+        if asked.lease in self.leases:  # else it was revoked while the answer was on its way
+            _, until = self.leases[asked.lease]
+            self.leases[asked.lease] = (ttl, max(until, asked.at + 1000 * ttl))
 
     def expired(self, lease: int) -> None:
         """The log revokes a lease because a leader found it out of time."""

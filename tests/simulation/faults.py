@@ -13,6 +13,7 @@ from tests.simulation.network import CALM, Weather
 from tests.simulation.watchers import Watcher
 
 if TYPE_CHECKING:
+    from tests.simulation.host import Host
     from tests.simulation.process import Process
     from tests.simulation.schedule import Decision
     from tests.simulation.world import World
@@ -27,13 +28,21 @@ class Faults:
 
     def do(self, decision: Decision) -> None:
         """Carry out one decision."""
+        self._world.trace.note("decision", f"{decision.what}{decision.arguments}")
         getattr(self, decision.what)(*decision.arguments)
+
+    def _host(self, number: int) -> Host:
+        """The host of that number; 0 is the newest leader's, or any if nobody leads."""
+        if number:
+            return self._world.hosts[number]
+        leaders = self._world.leaders()
+        return leaders[0].host if leaders else self._world.hosts[1]
 
     # -- work -------------------------------------------------------------------------
 
     def ask(self, what: str, host: int, choice: int) -> None:
         """A client asks ``host`` for something."""
-        self._world.clients.ask(what, self._world.hosts[host], choice)
+        self._world.clients.ask(what, self._host(host), choice)
 
     def watch(self, number: int, start: int, patience: int) -> None:
         """A client begins to watch."""
@@ -41,7 +50,7 @@ class Faults:
 
     def snapshot(self, host: int) -> None:
         """A server takes a snapshot, whether it is due or not."""
-        process = self._world.hosts[host].process
+        process = self._host(host).process
         if process is not None:
             process.do(process.snapshots.take)
 
@@ -50,7 +59,7 @@ class Faults:
         for process in self._world.leaders():
             self._world.coverage["transfers"] += 1
             with contextlib.suppress(ProposalDropped):
-                process.node.transfer_leadership(target)
+                process.node.transfer_leadership(self._host(target).id)
             process.do(lambda: None)
 
     def change(self, what: str, choice: int) -> None:
@@ -97,9 +106,9 @@ class Faults:
         """A process dies at one of its next effects or disk operations."""
         crash = Crash(survival, down, recovery)
         if by_disk:
-            self._world.hosts[host].crash_soon(crash, disk_operations=last, written=written)
+            self._host(host).crash_soon(crash, disk_operations=last, written=written)
         else:
-            self._world.hosts[host].crash_soon(crash, effects=last)
+            self._host(host).crash_soon(crash, effects=last)
 
     def crash_everybody(self, survival: float, down: int) -> None:
         """The power fails in the whole house."""
@@ -109,7 +118,7 @@ class Faults:
 
     def pause(self, host: int, milliseconds: int) -> None:
         """A process is stopped for a while, and goes on where it was."""
-        process = self._world.hosts[host].process
+        process = self._host(host).process
         if process is not None:
             self._world.coverage["pauses"] += 1
             process.pause(milliseconds)
@@ -119,14 +128,15 @@ class Faults:
     def partition(self, side: tuple[int, ...], milliseconds: int) -> None:
         """Nothing gets from ``side`` to the others or back."""
         self._world.coverage["partitions"] += 1
-        others = [host for host in self._world.hosts if host not in side]
-        links = [(a, b) for a in side for b in others] + [(b, a) for a in side for b in others]
+        ours = {self._host(number).id for number in side}
+        others = [host for host in self._world.hosts if host not in ours]
+        links = [(a, b) for a in ours for b in others] + [(b, a) for a in ours for b in others]
         self._part(links, milliseconds)
 
     def cut(self, from_: int, to: int, milliseconds: int) -> None:
         """Nothing gets from one to the other; the way back is open."""
         self._world.coverage["one-way cuts"] += 1
-        self._part([(from_, to)], milliseconds)
+        self._part([(self._host(from_).id, self._host(to).id)], milliseconds)
 
     def _part(self, links: list[tuple[int, int]], milliseconds: int) -> None:
         number = self._world.network.part(links)
@@ -149,12 +159,12 @@ class Faults:
 
     def skew(self, host: int, tick_every: int, milliseconds: int) -> None:
         """One server's ticks come too fast or too slowly."""
-        server = self._world.hosts[host]
+        server = self._host(host)
         server.tick_every = tick_every
         self._world.scheduler.after(milliseconds, server.restore)
 
     def slow_disk(self, host: int, slow_by: int, milliseconds: int) -> None:
         """Every sync of one server takes much longer."""
-        server = self._world.hosts[host]
+        server = self._host(host)
         server.slow_disk_by = slow_by
         self._world.scheduler.after(milliseconds, server.restore)

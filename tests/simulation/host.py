@@ -11,10 +11,11 @@ from rusd.raft import Ready
 from rusd.testing.disk import DiskStoppedError, FaultDisk, MemoryDisk
 from tests.simulation import properties
 from tests.simulation.durable import Durable
-from tests.simulation.process import Killed, Process
+from tests.simulation.process import Killed
 from tests.simulation.properties import Violation
 
 if TYPE_CHECKING:
+    from tests.simulation.process import Process
     from tests.simulation.world import World
 
 
@@ -60,12 +61,13 @@ class Host:
             return
         self.boots += 1
         try:
-            self.process = Process(self, self.world)
+            self.process = self.world.settings.process_class(self, self.world)
         except DiskStoppedError:
             self.world.coverage["crashes in recovery"] += 1
             self._fall(Crash(self._crash.survival, self._crash.down))
             return
         self.world.coverage["starts"] += 1
+        self.world.trace.note(self.process, f"starts with {self.durable}")
         self.world.safety.observe(self.process)
         self._tick_later(self.process)
 
@@ -96,6 +98,7 @@ class Host:
         if self.process is None or process not in {None, self.process}:
             return
         self.world.coverage["crashes"] += 1
+        self.world.trace.note(self.process, f"dies, {self._crash}")
         self.process.close()
         self.process = None
         self._fall(self._crash)

@@ -1,14 +1,41 @@
 """Servers that each break one rule, by overriding the one method that is the rule.
 
-Those that need only Raft to be seen are :mod:`tests.raft.mutants`, used here
-too; these are of what comes with disks, time and clients.
+:data:`MUTANTS` says of each which property catches it, and in what cluster.
+Those of the Raft core alone are :mod:`tests.raft.mutants`, used here too; these
+are of what comes with disks, time, clients and watchers.
 """
 
 from __future__ import annotations
 
-from rusd.raft import HardState, Message, Node
-from rusd.raft.messages import MessageType
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from rusd.raft import HardState, Message, MessageType, Node, Ready, Role
 from rusd.raft.state import NOBODY
+from rusd.replica import Core
+from rusd.replica.forwarding import Forward
+from rusd.watch import History, WatchHub, WatchStream
+from rusd.watch.history import Record
+from tests.raft.mutants import (
+    AnswersEarly,
+    ChangesAtAnyTime,
+    CommitsOldTerms,
+    CountsItselfEarly,
+    ReadsTooSoon,
+    ReadsUnconfirmed,
+    SkipsTheConsistencyCheck,
+    TruncatesWithoutConflict,
+    VotesForAnyLog,
+    VotesTwice,
+)
+from tests.simulation import properties
+from tests.simulation.process import Process
+from tests.simulation.schedule import CHANGING, ROUGH, Profile
+from tests.simulation.snapshots import Transfer
+from tests.simulation.world import Settings
+
+# -- Raft -----------------------------------------------------------------------------
 
 
 class ForgetsItsVote(Node):
@@ -22,7 +49,7 @@ class ForgetsItsTerm(Node):
     """Figure 2: the term is on stable storage before anything is said in it."""
 
     def hard_state(self) -> HardState:
-        return HardState(max(self.log.last_term, self._durable_term), self.vote, self.commit_index)
+        return HardState(self.log.last_term, self.vote, self.commit_index)
 
 
 class InflatesTerms(Node):
@@ -47,6 +74,20 @@ class NeverStepsDown(Node):
         return True
 
 
+class NeverStands(Node):
+    """§5.2: who hears from no leader stands for election, after it has lost one, too."""
+
+    def may_campaign(self) -> bool:
+        return super().may_campaign() and self.role is Role.FOLLOWER and self.term < 4
+
+
+class LeadsWithoutAVote(Node):
+    """Thesis 4.2.1, 4.2.2: learners, and who is removed, do not stand for election."""
+
+    def is_electable(self) -> bool:
+        return True
+
+
 class AppliesBeforeItsDisk(Node):
     """What is applied is on the own disk, too: it must not be lost again."""
 
@@ -54,29 +95,267 @@ class AppliesBeforeItsDisk(Node):
         return self.commit_index
 
 
-class CommitsWhatTheLeaderHas(Node):
-    """§5.3: a follower commits only what it knows to be the leader's log."""
+class CountsForeignEntries(Node):
+    """What the disk has is what it was given: perhaps not the entry that stands at that index now."""
 
-    def on_heartbeat(self, message: Message) -> None:
-        self.commit_to(min(self._leaders_commit(message), self.log.last_index))
-        super().on_heartbeat(message)
+    def persisted(self, term: int, index: int) -> None:
+        super().persisted(term, index)
+        done = min(index, self.log.last_index)
+        self.log.handed_index = max(self.log.handed_index, done)
+        self.log.persisted_index = max(self.log.persisted_index, done)
 
-    def _leaders_commit(self, message: Message) -> int:
-        return message.index + self.log.last_index
+
+class CommitsBeyondTheMessage(Node):
+    """Figure 2, AppendEntries 5: commit no further than the last entry known to be the leader's."""
+
+    def commit_to(self, index: int) -> None:
+        super().commit_to(min(index, self.log.last_index))
+
+    def on_append_entries(self, message: Message) -> None:
+        super().on_append_entries(message)
+        self.commit_to(message.commit)
 
 
 class HeartbeatsCommit(Node):
     """§5.2: a heartbeat lets a peer commit no further than its log is known to agree."""
 
-    def broadcast_heartbeat(self, read_round: int) -> None:
-        for peer in self._progress:
-            self.send(
-                Message(
-                    type=MessageType.HEARTBEAT,
-                    from_=self.id,
-                    to=peer,
-                    term=self.term,
-                    index=read_round,
-                    commit=min(self.commit_index, self._progress[peer].next - 1),
-                )
-            )
+    def on_heartbeat(self, message: Message) -> None:
+        super().on_heartbeat(message)
+        self.commit_to(min(self.log.last_index, message.commit + 3))
+
+
+class KeepsTheConfiguration(Node):
+    """Thesis 4.1: a configuration is rolled back with its entry."""
+
+    def delete_from(self, index: int) -> None:
+        configurations = list(self._configurations)
+        super().delete_from(index)
+        self._configurations = configurations
+
+
+class CountsOldRounds(Node):
+    """Thesis 6.4, step 3: only a heartbeat sent after the question confirms the leader."""
+
+    def on_heartbeat_response(self, message: Message) -> None:
+        super().on_heartbeat_response(message)
+        if self._confirming:
+            self._round_acks.add(message.from_)
+            if self.is_confirmed_leader():
+                self._confirm_reads()
+
+
+class KeepsOfficeInNewTerms(Node):
+    """§5.1: a leader that sees a higher term steps down."""
+
+    def observe_higher_term(self, message: Message) -> bool:
+        if self.role is Role.LEADER and message.type is MessageType.APPEND_RESPONSE:
+            return False
+        return super().observe_higher_term(message)
+
+
+# -- the replica ------------------------------------------------------------------------
+
+
+class ForwardsTwice(Core):
+    """A forwarded proposal is sent once."""
+
+    def take_forwards(self) -> list[Forward]:
+        return 2 * super().take_forwards()
+
+
+class ReadsAtOnce(Core):
+    """A leader reads without asking only where nobody else could have been elected."""
+
+    def _may_read_now(self) -> bool:
+        return self.node.role is Role.LEADER
+
+
+class AppliesWhatItHasNot(Core):
+    """Nothing is applied between the log's replacement by a snapshot and the state's."""
+
+    def _may_apply(self) -> bool:
+        return True
+
+
+# -- the driver -------------------------------------------------------------------------
+
+
+class AnswersBeforeTheSync(Process):
+    """What depends on the disk leaves when the disk is done."""
+
+    def _write(self, ready: Ready) -> None:
+        super()._write(ready)
+        self.send(ready.messages_after_persist)
+
+
+class NeverSyncs(Process):
+    """A sync is a sync: the bug that loses a write on a crash of a single server."""
+
+    def finish_write(self, ready: Ready) -> None:
+        self.wal._is_synced = True
+        super().finish_write(ready)
+
+
+class ServesAtOnce(Process):
+    """After a restart clients are served when the state is as new as it ever was."""
+
+    def _get_ready_to_serve(self) -> None:
+        self.serving = True
+
+
+class RaftHearsFirst(Process):
+    """A received snapshot's file is durable before Raft accepts it."""
+
+    def receive(self, thing: object) -> None:
+        if isinstance(thing, Transfer):
+            self.node.step(thing.message)
+            self.later(40, lambda: super(RaftHearsFirst, self).receive(thing))
+            return
+        super().receive(thing)
+
+
+# -- watchers ---------------------------------------------------------------------------
+
+
+class _Streams(WatchHub):
+    """A hub whose streams are of another class."""
+
+    stream_class: type[WatchStream]
+
+    def open_stream(
+        self,
+        wake: Callable[[], None],
+        *,
+        header_prefix: Callable[[int], bytes],
+        max_response_bytes: int = 1 << 20,
+    ) -> WatchStream:
+        stream = self.stream_class(self, wake, header_prefix, max_response_bytes)
+        self.streams[stream] = None
+        return stream
+
+
+class _ProgressFirst(WatchStream):
+    def _mark_progress(self, watcher: object) -> None:
+        pending, self._pending = self._pending, []
+        super()._mark_progress(watcher)  # type: ignore[arg-type]
+        self._pending = pending
+
+
+class ProgressAheadOfEvents(_Streams):
+    """Progress goes out behind the events that it tells of."""
+
+    stream_class = _ProgressFirst
+
+
+class _DropsWhenFull(WatchStream):
+    def fall_behind(self) -> None:
+        self._release_pending()
+
+
+class LosesEventsWhenStarved(_Streams):
+    """A stream that falls behind reads from history what it was not sent."""
+
+    stream_class = _DropsWhenFull
+
+
+class _StartsOver(WatchStream):
+    def history_replaced(self, last_revision: int) -> None:
+        super().history_replaced(last_revision)
+        for watcher in self.watchers.values():
+            watcher.next = watcher.start or watcher.next
+
+
+class GoesBackInTime(_Streams):
+    """A watcher that has heard of a revision hears of none before it, wherever its server was meanwhile."""
+
+    stream_class = _StartsOver
+
+
+class StaysBehind(WatchHub):
+    """When the state is replaced, watchers are told of what was skipped."""
+
+    def history_replaced(self, history: History) -> None:
+        self.history = history
+        self.current_revision = history.current_revision
+        self.compact_revision = history.compact_revision
+
+
+class TellsTheFutureOfThePast(WatchHub):
+    """A watch on a revision to come hears of nothing before it."""
+
+    def publish(self, revision: int, records: Sequence[Record]) -> None:
+        for stream in self.streams:
+            for watcher in stream.watchers.values():
+                watcher.next = min(watcher.next, revision)
+        super().publish(revision, records)
+
+
+# -- the table --------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Mutant:
+    """A broken rule: the class that breaks it, the property that catches it, the cluster in which."""
+
+    broken: type
+    caught_by: str
+    size: int = 3
+    profile: Profile = ROUGH
+    quiet: bool = True  # with the thesis' additions PreVote and CheckQuorum
+
+    @property
+    def settings(self) -> Settings:
+        """The cluster."""
+        changing = self.profile.changes > 0
+        settings = Settings(
+            size=self.size + 3 * changing, voters=self.size, pre_vote=self.quiet, check_quorum=self.quiet
+        )
+        broken = self.broken
+        if issubclass(broken, Node):
+            return attrs.evolve(settings, node_class=broken)
+        if issubclass(broken, Core):
+            return attrs.evolve(settings, core_class=broken)
+        if issubclass(broken, Process):
+            return attrs.evolve(settings, process_class=broken)
+        assert issubclass(broken, WatchHub)
+        return attrs.evolve(settings, hub_class=broken)
+
+
+MUTANTS = (
+    Mutant(ForgetsItsVote, properties.STABLE_STORAGE),
+    Mutant(ForgetsItsTerm, properties.STABLE_STORAGE),
+    Mutant(VotesTwice, properties.ELECTION_SAFETY, quiet=False),
+    Mutant(VotesForAnyLog, properties.LEADER_COMPLETENESS, quiet=False),
+    Mutant(CommitsOldTerms, properties.LEADER_COMPLETENESS, size=5, quiet=False),
+    Mutant(SkipsTheConsistencyCheck, properties.LOG_MATCHING),
+    Mutant(TruncatesWithoutConflict, properties.ACKNOWLEDGED),
+    Mutant(CountsItselfEarly, properties.QUORUM),
+    Mutant(CountsForeignEntries, properties.STABLE_STORAGE),
+    Mutant(AnswersEarly, properties.STABLE_STORAGE),
+    Mutant(KeepsOfficeInNewTerms, properties.LEADER_FOUND),
+    Mutant(CommitsBeyondTheMessage, properties.STATE_MACHINE_SAFETY, quiet=False),
+    Mutant(HeartbeatsCommit, properties.QUORUM),
+    Mutant(AppliesBeforeItsDisk, properties.APPLIED),
+    Mutant(ReadsUnconfirmed, properties.LINEARIZABILITY, quiet=False),
+    Mutant(ReadsTooSoon, properties.LINEARIZABILITY, quiet=False),
+    Mutant(CountsOldRounds, properties.LINEARIZABILITY, quiet=False),
+    Mutant(ChangesAtAnyTime, properties.ONE_CHANGE, profile=CHANGING),
+    Mutant(KeepsTheConfiguration, properties.INVARIANTS, profile=CHANGING),
+    Mutant(LeadsWithoutAVote, properties.LEADER_VOTES, profile=CHANGING),
+    Mutant(InflatesTerms, properties.LEADER_STAYS),
+    Mutant(FollowsAnybody, properties.LEADER_STAYS),
+    Mutant(NeverStepsDown, properties.STEPS_DOWN),
+    Mutant(NeverStands, properties.LEADER_FOUND),
+    Mutant(ForwardsTwice, properties.ONCE),
+    Mutant(ReadsAtOnce, properties.LINEARIZABILITY),
+    Mutant(AppliesWhatItHasNot, properties.APPLIED),
+    Mutant(AnswersBeforeTheSync, properties.STABLE_STORAGE),
+    Mutant(NeverSyncs, properties.DURABILITY),
+    Mutant(RaftHearsFirst, properties.DURABILITY),
+    Mutant(ServesAtOnce, properties.SERIALIZABLE),
+    Mutant(ProgressAheadOfEvents, properties.WATCH),
+    Mutant(LosesEventsWhenStarved, properties.WATCH),
+    Mutant(GoesBackInTime, properties.WATCH),
+    Mutant(StaysBehind, properties.WATCH),
+    Mutant(TellsTheFutureOfThePast, properties.WATCH),
+)

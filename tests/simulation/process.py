@@ -20,7 +20,7 @@ from etcdpb import rpc_pb2
 from rusd.lease import Lessor
 from rusd.mvcc import Compaction, Record
 from rusd.raft import Configuration, Entry, Limits, Message, MessageType, Ready, Role, Snapshot
-from rusd.replica import Core, ReplicaError
+from rusd.replica import ReplicaError
 from rusd.replica.forwarding import Forward
 from rusd.replica.installing import write_ready
 from rusd.state import STATE_ERRORS, Kind, Observer, StateMachine
@@ -28,7 +28,6 @@ from rusd.state import snapshot as state_snapshot
 from rusd.storage import WalFailedError
 from rusd.storage.datadir import DataDir
 from rusd.testing.disk import DiskStoppedError
-from rusd.watch import WatchHub
 from tests.simulation.durable import found_by
 from tests.simulation.model import Outcome, outcome_of
 from tests.simulation.safety import ObservedLog
@@ -139,7 +138,9 @@ class Process:
             with contextlib.closing(self.data_dir.read_snapshot(opened.snapshot)) as reader:
                 state_snapshot.load(self.machine, reader.header, reader.chunks())
         self.recorder = RecordingMachine(self.machine)
-        self.hub = WatchHub(self.machine.store, max_deliveries=world.settings.watch_deliveries)
+        self.hub = world.settings.hub_class(
+            self.machine.store, max_deliveries=world.settings.watch_deliveries
+        )
         self.lessor = Lessor(self.machine.leases)
         self.node = world.settings.node_class(
             host.id,
@@ -292,6 +293,7 @@ class Process:
         """The disk is done."""
         self.wal.sync()
         self.host.durable.synced(ready)
+        self.world.trace.note(self, f"synced {self.host.durable}")
         self._writing = self.host.writing = None
         self.effect()
         self.core.persisted(ready)
@@ -350,6 +352,3 @@ class Process:
         self.alive = False
         self.wal.close()
         self.data_dir.close()
-
-
-__all__ = ["Core", "Killed", "Process"]

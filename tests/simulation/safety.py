@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _REPLIES = frozenset({MessageType.VOTE_RESPONSE, MessageType.APPEND_RESPONSE, MessageType.HEARTBEAT_RESPONSE})
 
+FOUNDERS_TERM = 1
+"""Of the entries that every founder begins with, which are committed by that."""
+
 
 class ObservedLog(Log):
     """A log that tells of what is appended to it and deleted from it."""
@@ -69,7 +72,7 @@ class Safety:
         """Log matching, by induction: equal entries are equal, and so are those before them."""
         known = self._entries.get((entry.index, entry.term))
         if known is None:
-            if entry.type == EntryType.CONFIGURATION and entry.term > 1:  # the founders' are of term 1
+            if entry.type == EntryType.CONFIGURATION and entry.term != FOUNDERS_TERM:
                 self._configured(process, entry)
             self._entries[entry.index, entry.term] = (entry, before)
             return
@@ -82,6 +85,7 @@ class Safety:
     def truncated(self, process: Process, index: int) -> None:
         """What was acknowledged to the leader of this term is not deleted in this term."""
         self.coverage["truncations"] += 1
+        process.world.trace.note(process, f"deletes entries {index} to {process.node.log.last_index}")
         term, acknowledged = process.acknowledged
         if term == process.node.term and index <= acknowledged:
             text = (
@@ -106,6 +110,7 @@ class Safety:
             raise Violation(properties.ELECTION_SAFETY, text)
         self.leaders[node.term] = node.id
         self.coverage["elections"] += 1
+        process.world.trace.note(process, f"leads term {node.term}")
         index = len(self.committed) - 1
         while self.committed[index][1] >= node.term:
             index -= 1
@@ -137,6 +142,7 @@ class Safety:
                     )
                 continue
             self.committed.append((term, node.term))
+            process.world.trace.note(process, f"commits {index}@{term}, the first to do so")
             self._first_commit(process, index, term)
         for other in process.world.processes():
             leader = other.node
@@ -149,8 +155,8 @@ class Safety:
             self._settled_terms.add(term)
         if entry.type == EntryType.CONFIGURATION:
             self._configurations[index] = decode_configuration(entry.data)[0]
-            self.coverage["configuration changes"] += entry.term > 1
-        if process.node.role is not Role.LEADER:
+            self.coverage["configuration changes"] += entry.term != FOUNDERS_TERM
+        if term == FOUNDERS_TERM:
             return
         hosts = process.world.hosts
         voters = process.node.configuration.voters
@@ -277,3 +283,4 @@ class Safety:
             text = f"{process} loads {states} at {index}, it should be {(revision, compacted, expected)}"
             raise Violation(properties.STATE_MACHINE_SAFETY, text)
         process.handed_index = index
+        process.world.trace.note(process, f"has the state of entry {index}")

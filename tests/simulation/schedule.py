@@ -30,17 +30,17 @@ class Decision:
 class Profile:
     """How much of what: how often each thing happens in a second of simulated time."""
 
-    requests: float = 14.0
-    crashes: float = 0.25
+    requests: float = 24.0
+    crashes: float = 0.4
     everybody: float = 0.03
-    partitions: float = 0.25
-    cuts: float = 0.2
-    storms: float = 0.2
-    pauses: float = 0.15
-    skews: float = 0.1
-    slow_disks: float = 0.15
+    partitions: float = 0.5
+    cuts: float = 0.3
+    storms: float = 0.25
+    pauses: float = 0.2
+    skews: float = 0.2
+    slow_disks: float = 0.3
     snapshots: float = 0.15
-    transfers: float = 0.1
+    transfers: float = 0.12
     changes: float = 0.0
     watchers: int = 4
     seconds: int = 12
@@ -104,7 +104,8 @@ class _Drawing:
         return times
 
     def _host(self) -> int:
-        return self._chance.randint(1, self._size)
+        """A server, or 0 for whichever leads then."""
+        return 0 if self._chance.random() < 0.4 else self._chance.randint(1, self._size)
 
     def _milliseconds(self, low: int, high: int) -> int:
         return self._chance.randint(low, high)
@@ -146,7 +147,10 @@ class _Drawing:
         return self._chance.choice((0.0, 0.0, 0.5)), self._milliseconds(50, 1000)
 
     def _partition(self) -> Arguments:
-        side = self._chance.sample(range(1, self._size + 1), self._chance.randint(1, max(1, self._size // 2)))
+        """A minority, often with the leader in it, is cut off."""
+        side = self._chance.sample(range(1, self._size + 1), self._chance.randint(0, max(1, self._size // 2)))
+        if not side or (len(side) < self._size // 2 and self._chance.random() < 0.5):
+            side.append(0)
         return tuple(sorted(side)), self._milliseconds(300, 4000)
 
     def _cut(self) -> Arguments:

@@ -54,9 +54,7 @@ class Watcher:
         process = self._process
         if process is None or not process.alive:
             self._connect()
-        elif not process.serving:
-            self._leave(process)
-        elif self._chance.random() < 0.02:
+        elif not process.serving or self._chance.random() < 0.02:
             self._leave(process)
         elif process.resumes_at <= self._world.scheduler.now:
             process.do(self._take)

@@ -10,6 +10,8 @@ from etcdpb import rusd_pb2
 from rusd.raft import Entry, HardState, InvariantViolation, Node, bootstrap
 from rusd.raft.errors import ContractError
 from rusd.replica import Core
+from rusd.storage import StorageError
+from rusd.watch import WatchHub
 from tests.simulation import properties
 from tests.simulation.clients import Clients
 from tests.simulation.coverage import Coverage
@@ -23,6 +25,7 @@ from tests.simulation.properties import Violation
 from tests.simulation.safety import Safety
 from tests.simulation.schedule import ROUGH, Decision, Profile, draw
 from tests.simulation.scheduler import Chance, Scheduler
+from tests.simulation.trace import Silence, Trace
 from tests.simulation.watchers import Watcher
 
 
@@ -34,13 +37,20 @@ class Settings:
     voters: int = 3
     node_class: type[Node] = Node
     core_class: type[Core] = Core
+    process_class: type[Process] = Process
+    hub_class: type[WatchHub] = WatchHub
     pre_vote: bool = True
     check_quorum: bool = True
     election_ticks: int = 6
     tick_milliseconds: int = 100
-    log_limit: int = 40
-    snapshot_count: int = 50
+    log_limit: int = 20
+    snapshot_count: int = 30
     watch_deliveries: int = 30
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether healthy leaders are promised to stay: that takes both of the thesis' additions."""
+        return self.pre_vote and self.check_quorum
 
     @property
     def election_seconds(self) -> float:
@@ -51,9 +61,10 @@ class Settings:
 class World:
     """One run of one schedule."""
 
-    def __init__(self, seed: int, settings: Settings) -> None:
+    def __init__(self, seed: int, settings: Settings, *, traced: bool = False) -> None:
         self.settings = settings
         self.scheduler = Scheduler()
+        self.trace = (Trace if traced else Silence)(lambda: self.scheduler.now)
         self.chance = Chance(seed)
         self.coverage = Coverage()
         self.model = Model()
@@ -82,6 +93,8 @@ class World:
             raise
         except (AssertionError, InvariantViolation, ContractError) as error:
             raise Violation(properties.INVARIANTS, f"{type(error).__name__}: {error}") from error
+        except (StorageError, FileNotFoundError) as error:
+            raise Violation(properties.DURABILITY, f"{type(error).__name__}: {error}") from error
 
     # -- looking ----------------------------------------------------------------------
 
@@ -124,7 +137,11 @@ class World:
     def _deliver(self, to: int, thing: object) -> None:
         process = self.hosts[to].process
         if process is not None:
-            process.do(lambda: process.receive(thing))
+            process.do(lambda: self._receive(process, thing))
+
+    def _receive(self, process: Process, thing: object) -> None:
+        self.trace.arrived(process, thing)
+        process.receive(thing)
 
     def _revoked(self, lease: int, expired: bool) -> None:
         if expired:
