@@ -233,10 +233,18 @@ class Core:
         forwards, self._forwards = self._forwards, []
         return forwards
 
-    def installed(self) -> None:
-        """The machine's state is now that of the snapshot of the last ``Ready`` that had one.
+    @property
+    def installing(self) -> Snapshot | None:
+        """The snapshot of the last ``Ready`` that had one, until the state is swapped for it.
 
-        To be called once that ``Ready`` is persisted, in the turn in which the state is swapped:
+        Loading takes time: if another one has come meanwhile, that is the one to install.
+        """
+        return self._installing
+
+    def installed(self) -> None:
+        """The machine's state is now that of the snapshot :attr:`installing`.
+
+        To be called once its ``Ready`` is persisted, in the turn in which the state is swapped:
         until then nothing is applied.
         """
         snapshot, self._installing = self._installing, None

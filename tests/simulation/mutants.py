@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from rusd.raft import HardState, Message, MessageType, Node, Ready, Role
+from rusd.raft import HardState, Message, Node, Ready, Role
 from rusd.raft.state import NOBODY
 from rusd.replica import Core
 from rusd.replica.forwarding import Forward
@@ -148,7 +148,7 @@ class KeepsOfficeInNewTerms(Node):
     """§5.1: a leader that sees a higher term steps down."""
 
     def observe_higher_term(self, message: Message) -> bool:
-        if self.role is Role.LEADER and message.type is MessageType.APPEND_RESPONSE:
+        if self.role is Role.LEADER:
             return False
         return super().observe_higher_term(message)
 
@@ -330,9 +330,9 @@ MUTANTS = (
     Mutant(SkipsTheConsistencyCheck, properties.LOG_MATCHING),
     Mutant(TruncatesWithoutConflict, properties.ACKNOWLEDGED),
     Mutant(CountsItselfEarly, properties.QUORUM),
-    Mutant(CountsForeignEntries, properties.STABLE_STORAGE),
+    Mutant(CountsForeignEntries, properties.APPLIED),
     Mutant(AnswersEarly, properties.STABLE_STORAGE),
-    Mutant(KeepsOfficeInNewTerms, properties.LEADER_FOUND),
+    Mutant(KeepsOfficeInNewTerms, properties.LEADER_FOUND, quiet=False),
     Mutant(CommitsBeyondTheMessage, properties.STATE_MACHINE_SAFETY, quiet=False),
     Mutant(HeartbeatsCommit, properties.QUORUM),
     Mutant(AppliesBeforeItsDisk, properties.APPLIED),

@@ -65,10 +65,14 @@ class Network:
         self._cuts.pop(number, None)
         self._cut = frozenset().union(*self._cuts.values())
 
-    def mend_all(self) -> None:
-        """Good weather, and every link whole."""
+    def mend_all_cuts(self) -> None:
+        """Every link is whole."""
         self._cuts.clear()
         self._cut = frozenset()
+
+    def mend_all(self) -> None:
+        """Good weather, and every link whole."""
+        self.mend_all_cuts()
         self.weather = CALM
 
     def is_cut(self, from_: int, to: int) -> bool:

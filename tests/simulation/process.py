@@ -19,7 +19,7 @@ from google.protobuf.message import Message as Request
 from etcdpb import rpc_pb2
 from rusd.lease import Lessor
 from rusd.mvcc import Compaction, Record
-from rusd.raft import Configuration, Entry, Limits, Message, MessageType, Ready, Role, Snapshot
+from rusd.raft import Configuration, Entry, Message, MessageType, Ready, Role, Snapshot
 from rusd.replica import ReplicaError
 from rusd.replica.forwarding import Forward
 from rusd.replica.installing import write_ready
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 DIRECTORY = "/data"
 SEGMENT_BYTES = 32 * 1024
 REQUEST_TIMEOUT_SECONDS = 4.0
-LIMITS = Limits(append_bytes=600, inflight_messages=6, inflight_bytes=3000, uncommitted_bytes=20_000)
 
 
 class Killed(Exception):  # noqa: N818 - it happens to a process
@@ -101,7 +100,8 @@ class Process:
         self.resumes_at = 0  # paused until then
         self.acknowledged = (0, 0)  # (term, index) of the newest append response that left
         self.seen_commit = 0
-        self.handed_index = 0
+        self.handed_index = 0  # what Raft gave out to be applied
+        self.state_index = 0  # what was applied
         self.published: list[tuple[int, Sequence[Record]]] = []
         self.compactions: list[Compaction] = []
         self._backlog: list[Callable[[], None]] = []
@@ -152,10 +152,11 @@ class Process:
             election_ticks=world.settings.election_ticks,
             pre_vote=world.settings.pre_vote,
             check_quorum=world.settings.check_quorum,
-            limits=LIMITS,
+            limits=world.limits,
         )
         self.core = world.settings.core_class(self.node, self.recorder, member=host.id, boot=host.boots)
         self.snapshots = Snapshots(self, index)
+        self.handed_index = index
         world.safety.installed(self, index)
 
     # -- time and chance ------------------------------------------------------------
@@ -260,6 +261,8 @@ class Process:
             self.send(ready.messages)
             self.world.safety.handed_out(self, ready.committed)
             self._handed += ready.committed
+            if ready.snapshot is not None:
+                self.handed_index = ready.snapshot.index
             if ready.must_sync:
                 self._write(ready)
             else:
@@ -297,17 +300,22 @@ class Process:
         self._writing = self.host.writing = None
         self.effect()
         self.core.persisted(ready)
-        if ready.snapshot is not None:
-            self.effect()
-            self._install(ready.snapshot)
+        if (snapshot := ready.snapshot) is not None:
+            delay = self.world.chance.stream(f"disk {self.host.id}").choice((0, 0, 5, 60))
+            self.later(delay, lambda: self.install(snapshot))
         self.effect()
         self.send(ready.messages_after_persist)
         if self.world.chance.stream(f"disk {self.host.id}").random() < 0.2:
             self.wal.prepare_space()
 
-    def _install(self, snapshot: Snapshot) -> None:
+    def install(self, snapshot: Snapshot) -> None:
+        """Loading a snapshot takes a while, in which a newer one may come."""
+        if self.core.installing is not snapshot:
+            return
+        self.effect()
         self.snapshots.load(snapshot)
-        self._handed.clear()
+        while self._handed and self._handed[0].index <= snapshot.index:
+            self._handed.popleft()
         self.compactions.clear()
         self.hub.history_replaced(self.machine.store)
         self.core.installed()

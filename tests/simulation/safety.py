@@ -233,6 +233,10 @@ class Safety:
         """One server has applied ``entries``, with these outcomes, and published these revisions."""
         model = self.model
         for entry in entries:
+            if entry.index != process.state_index + 1:
+                text = f"{process} applies {entry.index} to the state of {process.state_index}"
+                raise Violation(properties.APPLIED, text)
+            process.state_index = entry.index
             if entry.index < len(self._applied):
                 if self._applied[entry.index] != entry:
                     text = f"{process} applies {entry}, elsewhere {self._applied[entry.index]} was"
@@ -282,5 +286,5 @@ class Safety:
         if states != (revision, compacted, expected):
             text = f"{process} loads {states} at {index}, it should be {(revision, compacted, expected)}"
             raise Violation(properties.STATE_MACHINE_SAFETY, text)
-        process.handed_index = index
+        process.state_index = index
         process.world.trace.note(process, f"has the state of entry {index}")

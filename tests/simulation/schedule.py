@@ -14,7 +14,7 @@ import attrs
 Arguments = tuple[object, ...]
 
 
-@attrs.frozen(order=True)
+@attrs.frozen
 class Decision:
     """At ``at`` milliseconds do ``what``, a method of :class:`tests.simulation.faults.Faults`."""
 
@@ -34,6 +34,7 @@ class Profile:
     crashes: float = 0.4
     everybody: float = 0.03
     partitions: float = 0.5
+    rotations: float = 0.0
     cuts: float = 0.3
     storms: float = 0.25
     pauses: float = 0.2
@@ -64,7 +65,8 @@ REQUESTS = {
 
 def draw(seed: int, size: int, profile: Profile) -> list[Decision]:
     """The schedule of ``seed`` for ``size`` servers, in order of time."""
-    return sorted(_Drawing(random.Random(f"{seed}/schedule"), size, profile).decisions())
+    decisions = _Drawing(random.Random(f"{seed}/schedule"), size, profile).decisions()
+    return sorted(decisions, key=lambda decision: decision.at)
 
 
 class _Drawing:
@@ -80,6 +82,7 @@ class _Drawing:
             ("crash", profile.crashes),
             ("crash_everybody", profile.everybody),
             ("partition", profile.partitions),
+            ("rotate", profile.rotations),
             ("cut", profile.cuts),
             ("storm", profile.storms),
             ("pause", profile.pauses),
@@ -152,6 +155,12 @@ class _Drawing:
         if not side or (len(side) < self._size // 2 and self._chance.random() < 0.5):
             side.append(0)
         return tuple(sorted(side)), self._milliseconds(300, 4000)
+
+    def _rotate(self) -> Arguments:
+        """A new partition in place of all others: a leader and perhaps somebody else against the rest."""
+        side = [0] if self._chance.random() < 0.7 else []
+        side += self._chance.sample(range(1, self._size + 1), self._chance.randint(0, self._size // 2))
+        return (tuple(sorted(set(side))), self._milliseconds(0, 12))
 
     def _cut(self) -> Arguments:
         """One direction of one link."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from etcdpb import rusd_pb2
-from rusd.raft import Entry, HardState, InvariantViolation, Node, bootstrap
+from rusd.raft import Entry, HardState, InvariantViolation, Limits, Node, bootstrap
 from rusd.raft.errors import ContractError
 from rusd.replica import Core
 from rusd.storage import StorageError
@@ -67,6 +67,11 @@ class World:
         self.trace = (Trace if traced else Silence)(lambda: self.scheduler.now)
         self.chance = Chance(seed)
         self.coverage = Coverage()
+        # From one entry in an append to many.
+        append_bytes = self.chance.stream("limits").choice((1, 100, 600, 5000))
+        self.limits = Limits(
+            append_bytes=append_bytes, inflight_messages=6, inflight_bytes=4000, uncommitted_bytes=20_000
+        )
         self.model = Model()
         self.safety = Safety(self.model, self.coverage)
         self.network = Network(self.scheduler, self.chance, self.coverage, self._deliver)
