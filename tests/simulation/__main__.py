@@ -17,12 +17,9 @@ import attrs
 from tests.simulation.coverage import Coverage
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.properties import Violation
-from tests.simulation.schedule import CHANGING, ROUGH, Decision, Profile, describe, draw
+from tests.simulation.schedule import PROFILES, Decision, Profile, describe, draw
 from tests.simulation.shrink import shrink
-from tests.simulation.world import Settings, World, simulate
-
-SPARE_HOSTS = 3
-"""With --changes: servers that may join."""
+from tests.simulation.world import Settings, World, simulate, spare_hosts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", default="0:100", help="first:last, the last not included; or one")
     parser.add_argument("--nodes", type=int, default=3, help="servers that found the cluster")
-    parser.add_argument("--changes", action="store_true", help="members come and go")
+    parser.add_argument("--profile", choices=PROFILES, default="rough", help="what happens to the cluster")
     parser.add_argument("--minutes", type=float, help="stop after so much time")
     parser.add_argument("--seconds", type=int, help="of simulated time with faults in each run")
     parser.add_argument("--plain", action="store_true", help="without PreVote and CheckQuorum")
@@ -53,9 +50,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cluster(options: argparse.Namespace) -> tuple[Settings, Profile]:
-    profile = CHANGING if options.changes else ROUGH
+    profile = PROFILES[options.profile]
     settings = Settings(
-        size=options.nodes + SPARE_HOSTS * options.changes,
+        size=options.nodes + spare_hosts(profile),
         voters=options.nodes,
         pre_vote=not options.plain,
         check_quorum=not options.plain,

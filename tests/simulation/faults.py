@@ -134,11 +134,11 @@ class Faults:
         self._part(links, milliseconds)
 
     def rotate(self, side: tuple[int, ...], requests: int) -> None:
-        """As :meth:`partition`, in place of all other cuts and until the next; the leader gets some work."""
+        """As :meth:`partition`, in place of all other cuts; just before, the leader gets some work."""
         for number in range(requests % 4):
             self.ask("put", 0, number)
         self._world.network.mend_all_cuts()
-        self.partition(side, 60_000)
+        self.partition(side, 3000)
 
     def cut(self, from_: int, to: int, milliseconds: int) -> None:
         """Nothing gets from one to the other; the way back is open."""

@@ -31,9 +31,9 @@ from tests.raft.mutants import (
 )
 from tests.simulation import properties
 from tests.simulation.process import Process
-from tests.simulation.schedule import CHANGING, ROUGH, Profile
+from tests.simulation.schedule import CHANGING, ROUGH, TURNING, Profile
 from tests.simulation.snapshots import Transfer
-from tests.simulation.world import Settings
+from tests.simulation.world import Settings, spare_hosts
 
 # -- Raft -----------------------------------------------------------------------------
 
@@ -260,9 +260,9 @@ class LosesEventsWhenStarved(_Streams):
 
 class _StartsOver(WatchStream):
     def history_replaced(self, last_revision: int) -> None:
-        super().history_replaced(last_revision)
         for watcher in self.watchers.values():
             watcher.next = watcher.start or watcher.next
+        super().history_replaced(last_revision)
 
 
 class GoesBackInTime(_Streams):
@@ -306,9 +306,11 @@ class Mutant:
     @property
     def settings(self) -> Settings:
         """The cluster."""
-        changing = self.profile.changes > 0
         settings = Settings(
-            size=self.size + 3 * changing, voters=self.size, pre_vote=self.quiet, check_quorum=self.quiet
+            size=self.size + spare_hosts(self.profile),
+            voters=self.size,
+            pre_vote=self.quiet,
+            check_quorum=self.quiet,
         )
         broken = self.broken
         if issubclass(broken, Node):
@@ -326,8 +328,8 @@ MUTANTS = (
     Mutant(ForgetsItsTerm, properties.STABLE_STORAGE),
     Mutant(VotesTwice, properties.ELECTION_SAFETY, quiet=False),
     Mutant(VotesForAnyLog, properties.LEADER_COMPLETENESS, quiet=False),
-    Mutant(CommitsOldTerms, properties.LEADER_COMPLETENESS, size=5, quiet=False),
-    Mutant(SkipsTheConsistencyCheck, properties.LOG_MATCHING),
+    Mutant(CommitsOldTerms, properties.LEADER_COMPLETENESS, size=5, profile=TURNING, quiet=False),
+    Mutant(SkipsTheConsistencyCheck, properties.LOG_MATCHING, profile=TURNING),
     Mutant(TruncatesWithoutConflict, properties.ACKNOWLEDGED),
     Mutant(CountsItselfEarly, properties.QUORUM),
     Mutant(CountsForeignEntries, properties.APPLIED),
@@ -337,8 +339,8 @@ MUTANTS = (
     Mutant(HeartbeatsCommit, properties.QUORUM),
     Mutant(AppliesBeforeItsDisk, properties.APPLIED),
     Mutant(ReadsUnconfirmed, properties.LINEARIZABILITY, quiet=False),
-    Mutant(ReadsTooSoon, properties.LINEARIZABILITY, quiet=False),
-    Mutant(CountsOldRounds, properties.LINEARIZABILITY, quiet=False),
+    Mutant(ReadsTooSoon, properties.LINEARIZABILITY, profile=TURNING, quiet=False),
+    Mutant(CountsOldRounds, properties.LINEARIZABILITY, profile=TURNING, quiet=False),
     Mutant(ChangesAtAnyTime, properties.ONE_CHANGE, profile=CHANGING),
     Mutant(KeepsTheConfiguration, properties.INVARIANTS, profile=CHANGING),
     Mutant(LeadsWithoutAVote, properties.LEADER_VOTES, profile=CHANGING),

@@ -48,7 +48,27 @@ class Profile:
 
 
 ROUGH = Profile()
-CHANGING = Profile(changes=0.8, crashes=0.15, transfers=0.2)
+"""A bit of everything."""
+
+CHANGING = Profile(changes=0.8, crashes=0.15, transfers=0.2, partitions=0.2, rotations=0.3)
+"""Members come and go."""
+
+TURNING = Profile(
+    requests=8.0,
+    crashes=0.25,
+    partitions=0.0,
+    rotations=1.0,
+    cuts=0.1,
+    storms=0.6,
+    slow_disks=1.0,
+    skews=0.3,
+    pauses=0.1,
+    watchers=2,
+    seconds=20,
+)
+"""One partition after the other, each with an old leader on the wrong side: logs diverge."""
+
+PROFILES = {"rough": ROUGH, "changing": CHANGING, "turning": TURNING}
 
 REQUESTS = {
     "put": 40,

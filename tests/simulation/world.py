@@ -155,6 +155,11 @@ class World:
             self.clients.revoked(lease)
 
 
+def spare_hosts(profile: Profile) -> int:
+    """How many servers there should be that may join."""
+    return 3 if profile.changes else 0
+
+
 def simulate(
     seed: int,
     settings: Settings | None = None,
