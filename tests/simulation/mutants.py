@@ -17,6 +17,7 @@ from rusd.replica import Core
 from rusd.replica.forwarding import Forward
 from rusd.watch import History, WatchHub, WatchStream
 from rusd.watch.history import Record
+from rusd.watch.watcher import Watcher
 from tests.raft.mutants import (
     AnswersEarly,
     ChangesAtAnyTime,
@@ -235,9 +236,9 @@ class _Streams(WatchHub):
 
 
 class _ProgressFirst(WatchStream):
-    def _mark_progress(self, watcher: object) -> None:
+    def _mark_progress(self, watcher: Watcher | None) -> None:
         pending, self._pending = self._pending, []
-        super()._mark_progress(watcher)  # type: ignore[arg-type]
+        super()._mark_progress(watcher)
         self._pending = pending
 
 
@@ -269,6 +270,17 @@ class GoesBackInTime(_Streams):
     """A watcher that has heard of a revision hears of none before it, wherever its server was meanwhile."""
 
     stream_class = _StartsOver
+
+
+class _AlwaysSynced(WatchStream):
+    def _is_synced(self, watcher: Watcher) -> bool:
+        return True
+
+
+class TellsBeforeItBegins(_Streams):
+    """A watch on a revision to come is told of no progress before it."""
+
+    stream_class = _AlwaysSynced
 
 
 class StaysBehind(WatchHub):
@@ -312,15 +324,19 @@ class Mutant:
             pre_vote=self.quiet,
             check_quorum=self.quiet,
         )
-        broken = self.broken
-        if issubclass(broken, Node):
-            return attrs.evolve(settings, node_class=broken)
-        if issubclass(broken, Core):
-            return attrs.evolve(settings, core_class=broken)
-        if issubclass(broken, Process):
-            return attrs.evolve(settings, process_class=broken)
-        assert issubclass(broken, WatchHub)
-        return attrs.evolve(settings, hub_class=broken)
+        return settings_with(self.broken, settings)
+
+
+def settings_with(broken: type, settings: Settings) -> Settings:
+    """``settings`` with a broken class in its place."""
+    if issubclass(broken, Node):
+        return attrs.evolve(settings, node_class=broken)
+    if issubclass(broken, Core):
+        return attrs.evolve(settings, core_class=broken)
+    if issubclass(broken, Process):
+        return attrs.evolve(settings, process_class=broken)
+    assert issubclass(broken, WatchHub)
+    return attrs.evolve(settings, hub_class=broken)
 
 
 MUTANTS = (
@@ -360,4 +376,5 @@ MUTANTS = (
     Mutant(GoesBackInTime, properties.WATCH),
     Mutant(StaysBehind, properties.WATCH),
     Mutant(TellsTheFutureOfThePast, properties.WATCH),
+    Mutant(TellsBeforeItBegins, properties.WATCH),
 )

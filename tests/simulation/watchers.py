@@ -29,10 +29,12 @@ class Watcher:
 
     It has heard of everything before ``next``, 0 if it has not begun.  ``patience`` is the most
     milliseconds between two looks at what there is for it: a large one starves the stream.
+    ``at`` is the only host it knows, 0 for all.
     """
 
-    def __init__(self, world: World, number: int, *, start: int, patience: int) -> None:
+    def __init__(self, world: World, number: int, *, start: int, patience: int, at: int = 0) -> None:
         self._world = world
+        self._at = at
         self._name = f"watcher {number}"
         self._start, self._end = RANGES[number % len(RANGES)]
         self._prev_kv = number % 3 == 0
@@ -54,7 +56,7 @@ class Watcher:
         process = self._process
         if process is None or not process.alive:
             self._connect()
-        elif not process.serving or self._chance.random() < 0.02:
+        elif not process.serving or (not self._at and self._chance.random() < 0.02):
             self._leave(process)
         elif process.resumes_at <= self._world.scheduler.now:
             process.do(self._take)
@@ -76,7 +78,7 @@ class Watcher:
 
     def _connect(self) -> None:
         self._process = self._stream = None
-        process = self._chance.choice(list(self._world.hosts.values())).process
+        process = self._world.hosts[self._at or self._chance.choice(list(self._world.hosts))].process
         if process is not None and process.serving and process.resumes_at <= self._world.scheduler.now:
             process.do(lambda: self._open(process))
 
@@ -159,6 +161,9 @@ class Watcher:
 
     def _hear_progress(self, process: Process, revision: int) -> None:
         missing = self._world.model.events(self._start, self._end, self.next, revision)
+        if revision < self.next - 1:
+            text = f"{self._name} has heard of everything to {self.next - 1}, or begins there"
+            raise Violation(properties.WATCH, f"{text}; {process} tells of progress to {revision}")
         if missing:
             text = f"{self._name} at {self.next} hears from {process} of progress to {revision}"
             raise Violation(properties.WATCH, f"{text}, but not of {missing}")
