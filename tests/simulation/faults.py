@@ -25,6 +25,8 @@ class Faults:
     def __init__(self, world: World) -> None:
         self._world = world
         self._storms = 0
+        self._ambushes: list[tuple[tuple[int, ...], int, int]] = []
+        world.safety.on_elected = self._elected
 
     def do(self, decision: Decision) -> None:
         """Carry out one decision."""
@@ -139,6 +141,16 @@ class Faults:
             self.ask("put", 0, number)
         self._world.network.mend_all_cuts()
         self.partition(side, 3000)
+
+    def ambush(self, side: tuple[int, ...], delay: int, requests: int) -> None:
+        """As :meth:`rotate`, but with the next leader, just after its election."""
+        self._ambushes.append((side, delay, requests))
+
+    def _elected(self) -> None:
+        if self._ambushes:
+            side, delay, requests = self._ambushes.pop()
+            self._ambushes.clear()
+            self._world.scheduler.after(delay, lambda: self.rotate(side, requests))
 
     def cut(self, from_: int, to: int, milliseconds: int) -> None:
         """Nothing gets from one to the other; the way back is open."""

@@ -119,21 +119,25 @@ class Liveness:
 
     def _stay_calm(self, leader: Process, why: str) -> None:
         term = leader.node.term
-        self._pass(5)
+        self._pass(3)
         if not leader.leads or leader.node.term != term:
             now = next(iter(self._world.leaders()), None)
             text = f"{leader} led term {term}, now {now} leads {now.node.term if now else 0}, {why}"
             raise Violation(properties.LEADER_STAYS, text)
 
     def _come_back(self, leader: Process) -> None:
-        """A follower is cut off for a while; its return disturbs nobody."""
+        """A follower is cut off for a while; neither that nor its return disturbs anybody."""
         hosts, me = self._world.hosts, leader.host.id
         voter = min(leader.node.configuration.voters - {me})
         links = [(voter, other) for other in hosts] + [(other, voter) for other in hosts]
+        self._stay_calm_without(links, leader, f"{voter} came back")
+        self._stay_calm_without([(me, voter)], leader, f"{voter} could not hear it")
+
+    def _stay_calm_without(self, links: list[tuple[int, int]], leader: Process, why: str) -> None:
         number = self._world.network.part(links)
-        self._pass(6)
+        self._pass(4)
         self._world.network.mend(number)
-        self._stay_calm(leader, f"{voter} came back")
+        self._stay_calm(leader, why)
 
     def _step_down(self, leader: Process) -> None:
         """The leader is cut off: it notices, and the others find a new one."""

@@ -32,7 +32,7 @@ from tests.raft.mutants import (
 )
 from tests.simulation import properties
 from tests.simulation.process import Process
-from tests.simulation.schedule import CHANGING, ROUGH, TURNING, Profile
+from tests.simulation.schedule import AMBUSHING, CHANGING, ROUGH, TURNING, Profile
 from tests.simulation.snapshots import Transfer
 from tests.simulation.world import Settings, spare_hosts
 
@@ -344,7 +344,7 @@ MUTANTS = (
     Mutant(ForgetsItsTerm, properties.STABLE_STORAGE),
     Mutant(VotesTwice, properties.ELECTION_SAFETY, quiet=False),
     Mutant(VotesForAnyLog, properties.LEADER_COMPLETENESS, quiet=False),
-    Mutant(CommitsOldTerms, properties.LEADER_COMPLETENESS, size=5, profile=TURNING, quiet=False),
+    Mutant(CommitsOldTerms, properties.LEADER_COMPLETENESS, size=5, profile=AMBUSHING, quiet=False),
     Mutant(SkipsTheConsistencyCheck, properties.LOG_MATCHING, profile=TURNING),
     Mutant(TruncatesWithoutConflict, properties.ACKNOWLEDGED),
     Mutant(CountsItselfEarly, properties.QUORUM),

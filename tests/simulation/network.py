@@ -95,22 +95,23 @@ class Network:
         """Send a forwarded proposal, at most once."""
         self._carry(forward.from_, forward.to, forward)
 
-    def carry(self, from_: int, to: int, thing: object, extra_delay: int = 0) -> bool:
-        """Send anything else; says whether it will arrive (unless the link is cut meanwhile)."""
-        return self._carry(from_, to, thing, extra_delay)
+    def carry(self, from_: int, to: int, thing: object, delay: int) -> None:
+        """Send what is large, and takes ``delay`` milliseconds more; it may come twice."""
+        if self._chance.stream(f"link {from_} {to}").random() < self.weather.duplicate:
+            self._carry(from_, to, thing, delay)
+        self._carry(from_, to, thing, delay)
 
-    def _carry(self, from_: int, to: int, thing: object, extra_delay: int = 0) -> bool:
+    def _carry(self, from_: int, to: int, thing: object, extra_delay: int = 0) -> None:
         random = self._chance.stream(f"link {from_} {to}")
         delay = random.randint(MIN_DELAY, MAX_DELAY) + extra_delay
         lost, slow = random.random() < self.weather.drop, random.random() < self.weather.slow
         if self.is_cut(from_, to) or lost:
             self._coverage["messages lost"] += 1
-            return False
+            return
         if slow:
             self._coverage["messages delayed"] += 1
             delay += random.randint(1, self.weather.slow_by)
         self._scheduler.after(delay, lambda: self._arrive(from_, to, thing))
-        return True
 
     def _arrive(self, from_: int, to: int, thing: object) -> None:
         if self.is_cut(from_, to):

@@ -56,6 +56,7 @@ class Safety:
     def __init__(self, model: Model, coverage: Coverage) -> None:
         self.model = model
         self.coverage = coverage
+        self.on_elected: Callable[[], None] = lambda: None
         self.on_revoked: Callable[[int, bool], None] = lambda _lease, _expired: None
         self.leaders: dict[int, int] = {}
         self.committed: list[tuple[int, int]] = [
@@ -111,6 +112,7 @@ class Safety:
         self.leaders[node.term] = node.id
         self.coverage["elections"] += 1
         process.world.trace.note(process, f"leads term {node.term}")
+        self.on_elected()
         index = len(self.committed) - 1
         while self.committed[index][1] >= node.term:
             index -= 1

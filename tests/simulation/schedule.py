@@ -35,6 +35,7 @@ class Profile:
     everybody: float = 0.03
     partitions: float = 0.5
     rotations: float = 0.0
+    ambushes: float = 0.0
     cuts: float = 0.3
     storms: float = 0.25
     pauses: float = 0.2
@@ -68,7 +69,23 @@ TURNING = Profile(
 )
 """One partition after the other, each with an old leader on the wrong side: logs diverge."""
 
-PROFILES = {"rough": ROUGH, "changing": CHANGING, "turning": TURNING}
+AMBUSHING = Profile(
+    requests=6.0,
+    crashes=0.0,
+    everybody=0.03,
+    partitions=0.0,
+    ambushes=1.5,
+    cuts=0.0,
+    storms=0.0,
+    slow_disks=0.0,
+    skews=0.2,
+    pauses=0.0,
+    watchers=0,
+    seconds=20,
+)
+"""New leaders are cut off just after their election, again and again, as in figure 8."""
+
+PROFILES = {"rough": ROUGH, "changing": CHANGING, "turning": TURNING, "ambushing": AMBUSHING}
 
 REQUESTS = {
     "put": 40,
@@ -103,6 +120,7 @@ class _Drawing:
             ("crash_everybody", profile.everybody),
             ("partition", profile.partitions),
             ("rotate", profile.rotations),
+            ("ambush", profile.ambushes),
             ("cut", profile.cuts),
             ("storm", profile.storms),
             ("pause", profile.pauses),
@@ -181,6 +199,12 @@ class _Drawing:
         side = [0] if self._chance.random() < 0.7 else []
         side += self._chance.sample(range(1, self._size + 1), self._chance.randint(0, self._size // 2))
         return (tuple(sorted(set(side))), self._milliseconds(0, 12))
+
+    def _ambush(self) -> Arguments:
+        """Who is cut off with the next leader, how long after its election, and with how much work."""
+        companions = self._chance.randint(0, self._size // 2 - 1) if self._size > 3 else 0
+        side = self._chance.sample(range(1, self._size + 1), companions)
+        return tuple(sorted({0, *side})), self._chance.choice((0, 3, 15, 25, 40)), self._milliseconds(0, 3)
 
     def _cut(self) -> Arguments:
         """One direction of one link."""
