@@ -25,8 +25,16 @@ class Faults:
     def __init__(self, world: World) -> None:
         self._world = world
         self._storms = 0
+        self._is_over = False
         self._ambushes: list[tuple[tuple[int, ...], int, int]] = []
         world.safety.on_elected = self._elected
+
+    def end(self) -> None:
+        """No more of this: ambushes are called off, the network is whole, everybody is well."""
+        self._is_over = True
+        self._world.network.mend_all()
+        for host in self._world.hosts.values():
+            host.end_faults()
 
     def do(self, decision: Decision) -> None:
         """Carry out one decision."""
@@ -147,10 +155,14 @@ class Faults:
         self._ambushes.append((side, delay, requests))
 
     def _elected(self) -> None:
-        if self._ambushes:
+        if self._ambushes and not self._is_over:
             side, delay, requests = self._ambushes.pop()
             self._ambushes.clear()
-            self._world.scheduler.after(delay, lambda: self.rotate(side, requests))
+            self._world.scheduler.after(delay, lambda: self._spring(side, requests))
+
+    def _spring(self, side: tuple[int, ...], requests: int) -> None:
+        if not self._is_over:
+            self.rotate(side, requests)
 
     def cut(self, from_: int, to: int, milliseconds: int) -> None:
         """Nothing gets from one to the other; the way back is open."""

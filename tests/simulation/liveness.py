@@ -28,15 +28,16 @@ CATCH_UP_TIMEOUTS = 12
 
 
 class Liveness:
-    """The second half of a run."""
+    """The second half of a run, once the faults are over."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._timeout = world.settings.election_ticks * world.settings.tick_milliseconds
 
     def check(self) -> None:
-        """Stop the faults and look; raises :class:`Violation`."""
-        self._stop_faults()
+        """Look; raises :class:`Violation`."""
+        for watcher in self._world.watchers:
+            watcher.hurry()
         self._pass(SETTLING_TIMEOUTS)
         leader = self._find_leader()
         self._catch_up(leader)
@@ -46,14 +47,6 @@ class Liveness:
                 self._come_back(leader)
                 self._step_down(leader)
         self._compare_states()
-
-    def _stop_faults(self) -> None:
-        world = self._world
-        world.network.mend_all()
-        for host in world.hosts.values():
-            host.end_faults()
-        for watcher in world.watchers:
-            watcher.hurry()
 
     def _pass(self, timeouts: float) -> None:
         self._world.scheduler.run_until(self._world.scheduler.now + int(timeouts * self._timeout))

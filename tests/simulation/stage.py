@@ -106,4 +106,5 @@ class Stage:
 
     def finish(self) -> None:
         """All is well in the end."""
+        self.faults.end()
         Liveness(self.world).check()

@@ -80,7 +80,7 @@ class World:
         self.safety.on_revoked = self._revoked
         self.hosts = {me: Host(self, me) for me in range(1, settings.size + 1)}
 
-    def run(self, decisions: Sequence[Decision], *, seconds: int, recover: bool = True) -> None:
+    def run(self, decisions: Sequence[Decision], *, seconds: int) -> None:
         """Carry out ``decisions``, let faults stop, and see whether all is well.
 
         Raises :class:`Violation`.
@@ -92,8 +92,8 @@ class World:
             for decision in decisions:
                 self.scheduler.after(decision.at, lambda decision=decision: faults.do(decision))  # type: ignore[misc]
             self.scheduler.run_until(seconds * 1000)
-            if recover:
-                Liveness(self).check()
+            faults.end()
+            Liveness(self).check()
         except Violation:
             raise
         except (AssertionError, InvariantViolation, ContractError) as error:
