@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rusd.raft import Configuration
 from tests.simulation import properties
 from tests.simulation.properties import Violation
 
@@ -146,17 +147,31 @@ class Liveness:
         self._catch_up(self._find_leader())
 
     def _compare_states(self) -> None:
-        """All who applied as much have the same hash, as HashKV computes it, and sound structures."""
-        hashes: dict[int, tuple[object, Process]] = {}
+        """All who applied as much are in the same state, and every structure is sound."""
+        states: dict[int, tuple[object, Process]] = {}
         for process in self._world.processes():
             process.core.check()
             process.machine.check()
             process.hub.check()
             process.wal.check()
-            job = process.machine.store.hash_kv(0)
-            while not job.step(1000):
-                pass
-            found = (process.machine.store.current_revision, job.result)
-            known, other = hashes.setdefault(process.core.applied_index, (found, process))
-            if known != found:
-                raise Violation(properties.CAUGHT_UP, f"{process} has {found}, {other} has {known}")
+            state = _state_of(process)
+            known, other = states.setdefault(process.core.applied_index, (state, process))
+            if known != state:
+                raise Violation(properties.CAUGHT_UP, f"{process} has {state}, {other} has {known}")
+
+
+def _state_of(process: Process) -> object:
+    """Keys as HashKV sums them up, leases, members; the latter are those that Raft counts."""
+    machine = process.machine
+    job = machine.store.hash_kv(0)
+    while not job.step(1000):
+        pass
+    leases = sorted((lease, machine.leases.ttl(lease)) for lease in machine.leases.ids())
+    members = machine.members.all()
+    counted = process.node.configuration_at(process.core.applied_index)
+    voters = frozenset(member.id for member in members if not member.is_learner)
+    learners = frozenset(member.id for member in members if member.is_learner)
+    if Configuration(voters, learners) != counted:
+        text = f"{process} has members {members}, Raft counts {counted}"
+        raise Violation(properties.CAUGHT_UP, text)
+    return machine.store.current_revision, job.result, leases, members, machine.members.removed()

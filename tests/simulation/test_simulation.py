@@ -2,6 +2,13 @@
 
 ``python -m tests.simulation --seeds 0:1000`` runs as many seeds as one likes, and
 says how to see a failing one again.
+
+To read how it is done: ``world`` puts the parts together; ``scheduler`` and
+``network`` are time and distance; ``host`` is a machine and ``process`` one life of
+a server on it, with ``snapshots``; ``schedule`` draws what ``faults`` carries out;
+``clients`` and ``watchers`` ask and judge the answers by ``model``; ``safety``, with
+``durable``, looks at every step and ``liveness`` at the end, for the ``properties``;
+``mutants`` break rules, ``shrink`` and ``trace`` explain what was found.
 """
 
 from __future__ import annotations
