@@ -38,12 +38,13 @@ from rusd.replica import changes
 from rusd.replica.errors import (
     ChangeRefusedError,
     NoLeaderError,
+    ReplicaError,
     RequestTimeoutError,
     SupersededError,
     TooManyRequestsError,
 )
 from rusd.replica.forwarding import Forward
-from rusd.state import STATE_ERRORS, Kind, proposal
+from rusd.state import STATE_ERRORS, Kind, MemberError, proposal
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -71,6 +72,9 @@ class Machine(Protocol):
 
         Raises one of :data:`rusd.state.STATE_ERRORS`, and then nothing has changed.
         """
+
+    def check_configuration(self, data: bytes) -> None:
+        """Raise a :class:`rusd.state.MemberError` if that change makes no sense now."""
 
     def apply_configuration(self, data: bytes) -> object:
         """Apply a committed change of the cluster's configuration."""
@@ -128,42 +132,36 @@ class Core:
         data = proposal.encode(kind, self._member, self._boot, number, request, term=term)
         try:
             self.node.propose(data)
-        except TooManyUncommitted as error:
-            raise TooManyRequestsError from error
-        except NotLeader as error:
-            if term or not error.leader_id:
-                raise NoLeaderError from error
-            self._forwards.append(Forward(self._member, error.leader_id, EntryType.NORMAL, data))
         except ProposalDropped as error:
-            raise NoLeaderError from error
+            if term:
+                raise _refusal(error) from error
+            self._pass_on(error, EntryType.NORMAL, data)
         self._last_number = number
         self._waiting[number] = _Waiting(kind, request, waiter, now)
 
     def propose_configuration(self, change: rusd_pb2.ConfigurationChange, waiter: Waiter, now: float) -> None:
         """Append ``change``, whose ``request_id`` is set here; ``waiter`` gets what the machine makes of it.
 
-        A follower passes it on.  Whether the change makes sense for the members there are is
-        the caller's to check.  Raises :class:`ChangeRefusedError` if Raft can't make it, or not
-        now, and what :meth:`propose` raises.
+        A follower passes it on, and the leader drops what it would refuse.  Raises
+        :class:`ChangeRefusedError` if Raft can't make the change, or not now, a
+        :class:`~rusd.state.MemberError`, and what :meth:`propose` raises.
         """
         number = self._last_number + 1
         request_id = rusd_pb2.RequestId(member=self._member, boot=self._boot, number=number)
         change.request_id.CopyFrom(request_id)
         data = change.SerializeToString()
         try:
-            self.node.propose_configuration(changes.raft_change(change), data)
-        except TooManyUncommitted as error:
-            raise TooManyRequestsError from error
-        except ChangeRefused as error:
-            raise ChangeRefusedError(str(error)) from error
-        except NotLeader as error:
-            if not error.leader_id:
-                raise NoLeaderError from error
-            self._forwards.append(Forward(self._member, error.leader_id, EntryType.CONFIGURATION, data))
+            self._append_change(change, data)
         except ProposalDropped as error:
-            raise NoLeaderError from error
+            self._pass_on(error, EntryType.CONFIGURATION, data)
         self._last_number = number
         self._waiting[number] = _Waiting(None, change, waiter, now)
+
+    def _pass_on(self, error: ProposalDropped, kind: EntryType, data: bytes) -> None:
+        """What was not appended goes to the leader, if it should have gone there and there is one."""
+        if not isinstance(error, NotLeader) or not error.leader_id:
+            raise _refusal(error) from error
+        self._forwards.append(Forward(self._member, error.leader_id, kind, data))
 
     def read_index(self, waiter: Waiter) -> bool:
         """Ask for a linearizable read (Raft thesis, section 6.4).
@@ -187,12 +185,28 @@ class Core:
         try:
             if forward.type == EntryType.CONFIGURATION:
                 change = rusd_pb2.ConfigurationChange.FromString(forward.data)
-                self.node.propose_configuration(changes.raft_change(change), forward.data)
+                self._append_change(change, forward.data)
             else:
                 proposal.decode(forward.data)  # what is appended must apply
                 self.node.propose(forward.data)
-        except (ProposalDropped, ValueError, DecodeError):
+        except (ProposalDropped, MemberError, ValueError, DecodeError):
             return
+
+    def _append_change(self, change: rusd_pb2.ConfigurationChange, data: bytes) -> None:
+        """What a leader does with a change: look whether it makes sense, and append it."""
+        if self.node.role is Role.LEADER:
+            self.require_sense(data)
+        self.node.propose_configuration(changes.raft_change(change), data)
+
+    def require_sense(self, data: bytes) -> None:
+        """A change is judged by the state that all changes before it have made, here, where it is appended.
+
+        Who asked may be behind: what it takes for a stranger may have become a learner, and then
+        Raft would promote what the state machine adds.
+        """
+        if self.node.configuration_index > self.applied_index:
+            raise ChangeRefused("an earlier change is not applied yet")
+        self._machine.check_configuration(data)
 
     def tick(self, now: float, timeout: float) -> None:
         """A heartbeat interval has passed; give up on calls older than ``timeout`` seconds."""
@@ -393,3 +407,13 @@ class Core:
         for entry in self._committed:
             expected += 1
             assert entry.index == expected, "committed entries are not contiguous"
+
+
+def _refusal(error: ProposalDropped) -> ReplicaError:
+    """What a caller is told when Raft does not take its proposal."""
+    match error:
+        case TooManyUncommitted():
+            return TooManyRequestsError()
+        case ChangeRefused():
+            return ChangeRefusedError(str(error))
+    return NoLeaderError()

@@ -18,7 +18,7 @@ from etcdpb import rpc_pb2, rusd_pb2
 from rusd.lease import LeaseStore
 from rusd.mvcc import Compaction, Store, apply_delete, apply_put, apply_txn
 from rusd.state.alarms import Alarms
-from rusd.state.errors import CorruptError, NoSpaceError
+from rusd.state.errors import CorruptError, MemberNotLearnerError, NoSpaceError
 from rusd.state.members import Member, Membership
 from rusd.state.proposal import Kind
 
@@ -108,6 +108,19 @@ class StateMachine:
         if self.alarms.corrupt and kind in _REFUSED_WHEN_CORRUPT:
             raise CorruptError
         return self._handlers[kind](request)
+
+    def check_configuration(self, data: bytes) -> None:
+        """Raise a :class:`MemberError` if a ``ConfigurationChange`` makes no sense for the members there are.
+
+        For the leader, before it proposes one: once it is in the log it is in effect.
+        """
+        change = rusd_pb2.ConfigurationChange.FromString(data)
+        if change.type in {rusd_pb2.ConfigurationChange.ADD_MEMBER, rusd_pb2.ConfigurationChange.ADD_LEARNER}:
+            self.members.require_new(change.member.id)
+            return
+        member = self.members.require(change.member.id)
+        if change.type == rusd_pb2.ConfigurationChange.PROMOTE_LEARNER and not member.is_learner:
+            raise MemberNotLearnerError
 
     def apply_configuration(self, data: bytes) -> list[Member]:
         """Apply a committed change of the cluster's configuration, as a ``ConfigurationChange``.

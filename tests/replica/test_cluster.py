@@ -24,7 +24,7 @@ from rusd.raft import (
 )
 from rusd.replica import ChangeRefusedError, Core, Forward, NoLeaderError
 from rusd.replica.core import READ_RETRY_TICKS
-from rusd.state import Kind
+from rusd.state import Kind, MemberExistsError
 
 FOUNDERS = [
     (
@@ -43,12 +43,17 @@ class Machine:
     def __init__(self) -> None:
         self.applied: list[bytes] = []
         self.changes: list[tuple[int, int]] = []
+        self.refuses: set[int] = set()
 
     def apply(self, kind: Kind, request: Request) -> object:
         assert kind is Kind.PUT
         key: bytes = request.key  # type: ignore[attr-defined]
         self.applied.append(key)
         return key
+
+    def check_configuration(self, data: bytes) -> None:
+        if rusd_pb2.ConfigurationChange.FromString(data).member.id in self.refuses:
+            raise MemberExistsError
 
     def apply_configuration(self, data: bytes) -> object:
         change = rusd_pb2.ConfigurationChange.FromString(data)
@@ -315,6 +320,29 @@ def test_a_change_while_another_is_under_way_is_refused(cluster: Cluster) -> Non
     cluster.change(1, rusd_pb2.ConfigurationChange.ADD_LEARNER, 8)
     with pytest.raises(ChangeRefusedError):
         cluster.change(1, rusd_pb2.ConfigurationChange.ADD_LEARNER, 9)
+
+
+def test_a_change_that_makes_no_sense_to_the_leader_is_refused_whoever_asked(cluster: Cluster) -> None:
+    """The follower that asks may be behind, and not know of the member."""
+    cluster.machines[1].refuses = {9}
+    outcomes = cluster.change(2, rusd_pb2.ConfigurationChange.ADD_MEMBER, 9)
+    cluster.settle()
+    assert outcomes == []
+    assert cluster.cores[1].node.configuration.voters == {1, 2, 3}
+    with pytest.raises(MemberExistsError):
+        cluster.change(1, rusd_pb2.ConfigurationChange.ADD_MEMBER, 9)
+
+
+def test_a_change_waits_until_the_one_before_is_applied(cluster: Cluster) -> None:
+    """Only then does the state say what makes sense."""
+    cluster.lost = lambda thing: thing.to == 9
+    core = cluster.cores[1]
+    cluster.change(1, rusd_pb2.ConfigurationChange.ADD_LEARNER, 9)
+    core.apply = lambda limit: 0  # type: ignore[method-assign]
+    cluster.settle()
+    assert core.node.commit_index == core.node.configuration_index > core.applied_index
+    with pytest.raises(ChangeRefusedError):
+        cluster.change(1, rusd_pb2.ConfigurationChange.PROMOTE_LEARNER, 9)
 
 
 def test_a_change_without_a_leader_is_refused(cluster: Cluster) -> None:

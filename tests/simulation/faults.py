@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from etcdpb import rusd_pb2
 from rusd.raft import ProposalDropped
 from rusd.replica import ReplicaError
+from rusd.state import MemberError
 from tests.simulation.host import Crash
 from tests.simulation.network import CALM, Weather
 from tests.simulation.watchers import Watcher
@@ -98,7 +99,7 @@ class Faults:
         def settled(_result: object, error: Exception | None) -> None:
             self._world.coverage["changes answered"] += error is None
 
-        with contextlib.suppress(ReplicaError):
+        with contextlib.suppress(ReplicaError, MemberError):
             process.core.propose_configuration(change, settled, process.seconds)
 
     # -- crashes ----------------------------------------------------------------------

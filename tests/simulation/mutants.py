@@ -178,6 +178,13 @@ class AppliesWhatItHasNot(Core):
         return True
 
 
+class ChangesWithoutLooking(Core):
+    """A change is judged by the leader that appends it, not only by who asked for it."""
+
+    def require_sense(self, data: bytes) -> None:
+        pass
+
+
 # -- the driver -------------------------------------------------------------------------
 
 
@@ -369,6 +376,7 @@ MUTANTS = (
     Mutant(FollowsAnybody, properties.LEADER_STAYS),
     Mutant(NeverStepsDown, properties.STEPS_DOWN),
     Mutant(NeverStands, properties.LEADER_FOUND),
+    Mutant(ChangesWithoutLooking, properties.CAUGHT_UP, profile=CHANGING, seed=152),
     Mutant(ForwardsTwice, properties.ONCE),
     Mutant(ReadsAtOnce, properties.LINEARIZABILITY, seed=2),
     Mutant(AppliesWhatItHasNot, properties.APPLIED, seed=1),

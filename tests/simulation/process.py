@@ -62,6 +62,9 @@ class RecordingMachine:
         self.outcomes.append(outcome_of(result, None))
         return result
 
+    def check_configuration(self, data: bytes) -> None:
+        self.machine.check_configuration(data)
+
     def apply_configuration(self, data: bytes) -> object:
         self.machine.apply_configuration(data)
         return None

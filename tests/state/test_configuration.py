@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from etcdpb import rusd_pb2
-from rusd.state import Member, Observer, StateMachine
+from rusd.state import (
+    Member,
+    MemberExistsError,
+    MemberNotFoundError,
+    MemberNotLearnerError,
+    MemberRemovedError,
+    Observer,
+    StateMachine,
+)
 
 Change = rusd_pb2.ConfigurationChange
 
@@ -69,3 +77,40 @@ def test_a_member_that_moves_is_found_at_its_new_urls(machine: StateMachine) -> 
 def test_a_change_of_a_stranger_changes_nothing(machine: StateMachine, kind: Change.Type) -> None:
     assert [member.id for member in apply(machine, kind, 99)] == [7]
     assert machine.members.removed() == []
+
+
+def check(machine: StateMachine, kind: Change.Type, member: int) -> None:
+    change = Change(type=kind, member=rusd_pb2.Member(id=member))
+    machine.check_configuration(change.SerializeToString())
+
+
+def test_changes_that_make_sense_are_not_refused(machine: StateMachine) -> None:
+    apply(machine, Change.ADD_LEARNER, 3)
+    check(machine, Change.ADD_MEMBER, 4)
+    check(machine, Change.ADD_LEARNER, 4)
+    check(machine, Change.PROMOTE_LEARNER, 3)
+    check(machine, Change.REMOVE_MEMBER, 7)
+    check(machine, Change.UPDATE_MEMBER, 7)
+    assert [member.id for member in machine.members.all()] == [3, 7]
+
+
+@pytest.mark.parametrize(
+    ("kind", "member", "error"),
+    [
+        (Change.ADD_MEMBER, 7, MemberExistsError),
+        (Change.ADD_LEARNER, 7, MemberExistsError),
+        (Change.ADD_MEMBER, 5, MemberRemovedError),
+        (Change.PROMOTE_LEARNER, 7, MemberNotLearnerError),
+        (Change.PROMOTE_LEARNER, 9, MemberNotFoundError),
+        (Change.REMOVE_MEMBER, 9, MemberNotFoundError),
+        (Change.REMOVE_MEMBER, 5, MemberRemovedError),
+        (Change.UPDATE_MEMBER, 9, MemberNotFoundError),
+    ],
+)
+def test_changes_that_make_no_sense_are_refused(
+    machine: StateMachine, kind: Change.Type, member: int, error: type[Exception]
+) -> None:
+    apply(machine, Change.ADD_MEMBER, 5)
+    apply(machine, Change.REMOVE_MEMBER, 5)
+    with pytest.raises(error):
+        check(machine, kind, member)
