@@ -9,7 +9,7 @@
 * :mod:`~rusd.replica.sync`: whether a sync runs in the loop or in a thread
 """
 
-from rusd.replica.core import Core, Machine, Waiter
+from rusd.replica.core import Core, Waiter
 from rusd.replica.errors import (
     ChangeRefusedError,
     NoLeaderError,
@@ -20,6 +20,7 @@ from rusd.replica.errors import (
     TooManyRequestsError,
 )
 from rusd.replica.forwarding import Forward
+from rusd.replica.machine import Machine
 from rusd.replica.shell import Replica
 from rusd.replica.snapshotter import Snapshotter
 from rusd.replica.sync import SyncPolicy

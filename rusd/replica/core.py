@@ -15,7 +15,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 from struct import Struct
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
@@ -31,19 +31,18 @@ from rusd.raft import (
     Ready,
     Role,
     Snapshot,
-    TooManyUncommitted,
     decode_configuration,
 )
 from rusd.replica import changes
 from rusd.replica.errors import (
-    ChangeRefusedError,
     NoLeaderError,
-    ReplicaError,
     RequestTimeoutError,
     SupersededError,
     TooManyRequestsError,
+    refusal_of,
 )
 from rusd.replica.forwarding import Forward
+from rusd.replica.machine import Machine
 from rusd.state import STATE_ERRORS, Kind, MemberError, proposal
 
 if TYPE_CHECKING:
@@ -62,22 +61,6 @@ Waiter = Callable[[object, Exception | None], None]
 
 
 _REFUSALS = (*STATE_ERRORS, SupersededError)
-
-
-class Machine(Protocol):
-    """The replicated state machine: a deterministic function of the log."""
-
-    def apply(self, kind: Kind, request: Message) -> object:
-        """Apply one request and return its result.
-
-        Raises one of :data:`rusd.state.STATE_ERRORS`, and then nothing has changed.
-        """
-
-    def check_configuration(self, data: bytes) -> None:
-        """Raise a :class:`rusd.state.MemberError` if that change makes no sense now."""
-
-    def apply_configuration(self, data: bytes) -> object:
-        """Apply a committed change of the cluster's configuration."""
 
 
 class _Waiting:
@@ -134,7 +117,7 @@ class Core:
             self.node.propose(data)
         except ProposalDropped as error:
             if term:
-                raise _refusal(error) from error
+                raise refusal_of(error) from error
             self._pass_on(error, EntryType.NORMAL, data)
         self._last_number = number
         self._waiting[number] = _Waiting(kind, request, waiter, now)
@@ -160,7 +143,7 @@ class Core:
     def _pass_on(self, error: ProposalDropped, kind: EntryType, data: bytes) -> None:
         """What was not appended goes to the leader, if it should have gone there and there is one."""
         if not isinstance(error, NotLeader) or not error.leader_id:
-            raise _refusal(error) from error
+            raise refusal_of(error) from error
         self._forwards.append(Forward(self._member, error.leader_id, kind, data))
 
     def read_index(self, waiter: Waiter) -> bool:
@@ -407,13 +390,3 @@ class Core:
         for entry in self._committed:
             expected += 1
             assert entry.index == expected, "committed entries are not contiguous"
-
-
-def _refusal(error: ProposalDropped) -> ReplicaError:
-    """What a caller is told when Raft does not take its proposal."""
-    match error:
-        case TooManyUncommitted():
-            return TooManyRequestsError()
-        case ChangeRefused():
-            return ChangeRefusedError(str(error))
-    return NoLeaderError()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rusd.raft import ChangeRefused, ProposalDropped, TooManyUncommitted
+
 
 class ReplicaError(Exception):
     """A proposal or read that this replica could not carry out."""
@@ -29,3 +31,13 @@ class SupersededError(ReplicaError):
 
 class ChangeRefusedError(ReplicaError):
     """The configuration can't be changed this way, or not now: an earlier change is under way."""
+
+
+def refusal_of(error: ProposalDropped) -> ReplicaError:
+    """What a caller is told when Raft does not take its proposal."""
+    match error:
+        case TooManyUncommitted():
+            return TooManyRequestsError()
+        case ChangeRefused():
+            return ChangeRefusedError(str(error))
+    return NoLeaderError()
