@@ -85,7 +85,7 @@ class SnapshotHeader(_message.Message):
     def __init__(self, index: _Optional[int] = ..., term: _Optional[int] = ..., configuration: _Optional[_Union[Configuration, _Mapping]] = ..., cluster: _Optional[_Union[ClusterState, _Mapping]] = ..., leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., current_revision: _Optional[int] = ..., compact_revision: _Optional[int] = ...) -> None: ...
 
 class ConfigurationChange(_message.Message):
-    __slots__ = ("type", "member")
+    __slots__ = ("type", "member", "request_id")
     class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ADD_MEMBER: _ClassVar[ConfigurationChange.Type]
@@ -100,9 +100,21 @@ class ConfigurationChange(_message.Message):
     UPDATE_MEMBER: ConfigurationChange.Type
     TYPE_FIELD_NUMBER: _ClassVar[int]
     MEMBER_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     type: ConfigurationChange.Type
     member: Member
-    def __init__(self, type: _Optional[_Union[ConfigurationChange.Type, str]] = ..., member: _Optional[_Union[Member, _Mapping]] = ...) -> None: ...
+    request_id: RequestId
+    def __init__(self, type: _Optional[_Union[ConfigurationChange.Type, str]] = ..., member: _Optional[_Union[Member, _Mapping]] = ..., request_id: _Optional[_Union[RequestId, _Mapping]] = ...) -> None: ...
+
+class RequestId(_message.Message):
+    __slots__ = ("member", "boot", "number")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    BOOT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    member: int
+    boot: int
+    number: int
+    def __init__(self, member: _Optional[int] = ..., boot: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
 
 class MemberAttributes(_message.Message):
     __slots__ = ("id", "name", "client_urls")

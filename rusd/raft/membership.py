@@ -141,6 +141,11 @@ class Membership(State):
         """The one in effect: thesis 4.1, a server "always uses the latest configuration in its log"."""
         return self._configurations[-1][1]
 
+    @property
+    def configuration_index(self) -> int:
+        """Where the configuration in effect stands in the log, or at most the log's base."""
+        return self._configurations[-1][0]
+
     def configuration_at(self, index: int) -> Configuration:
         """The configuration as of ``index``, for a snapshot there.
 

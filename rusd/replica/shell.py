@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from rusd.environment import Environment, Hooks
-from rusd.replica.core import Core, StoppedError, Waiter
+from rusd.replica.core import Core, Waiter
+from rusd.replica.errors import StoppedError
 from rusd.replica.sync import SyncPolicy
 from rusd.signal import Signal
 from rusd.storage import StorageError, WalFailedError

@@ -7,7 +7,17 @@
 """
 
 from rusd.state.alarms import CORRUPT, NOSPACE, Alarms, alarm_name
-from rusd.state.errors import STATE_ERRORS, AlarmError, CorruptError, NoSpaceError
+from rusd.state.errors import (
+    STATE_ERRORS,
+    AlarmError,
+    CorruptError,
+    MemberError,
+    MemberExistsError,
+    MemberNotFoundError,
+    MemberNotLearnerError,
+    MemberRemovedError,
+    NoSpaceError,
+)
 from rusd.state.machine import AlarmResult, GrantResult, Observer, StateMachine, may_put
 from rusd.state.members import Member, Membership, cluster_id, member_id
 from rusd.state.proposal import Kind, Proposal, RequestId
@@ -23,6 +33,11 @@ __all__ = [
     "GrantResult",
     "Kind",
     "Member",
+    "MemberError",
+    "MemberExistsError",
+    "MemberNotFoundError",
+    "MemberNotLearnerError",
+    "MemberRemovedError",
     "Membership",
     "NoSpaceError",
     "Observer",

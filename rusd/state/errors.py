@@ -18,5 +18,25 @@ class CorruptError(AlarmError):
     """A member's data is corrupt: nothing may change."""
 
 
+class MemberError(Exception):
+    """A change of the configuration that makes no sense for the members there are."""
+
+
+class MemberExistsError(MemberError):
+    """That id belongs to the cluster already."""
+
+
+class MemberRemovedError(MemberError):
+    """That id belonged to the cluster once, and can't come back."""
+
+
+class MemberNotFoundError(MemberError):
+    """That id does not belong to the cluster."""
+
+
+class MemberNotLearnerError(MemberError):
+    """Only a learner can be promoted."""
+
+
 STATE_ERRORS = (MvccError, LeaseError, AlarmError)
 """For ``except``: everything :meth:`rusd.state.StateMachine.apply` may raise."""

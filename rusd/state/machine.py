@@ -21,7 +21,7 @@ from etcdpb import rpc_pb2, rusd_pb2
 from rusd.lease import LeaseStore
 from rusd.mvcc import Compaction, Store, apply_put, delete_steps, txn_steps
 from rusd.state.alarms import Alarms
-from rusd.state.errors import CorruptError, NoSpaceError
+from rusd.state.errors import CorruptError, MemberNotLearnerError, NoSpaceError
 from rusd.state.members import Member, Membership
 from rusd.state.proposal import Kind
 from rusd.steps import ENDLESS, PAGE, Steps, Turn, discard_steps, start
@@ -75,6 +75,9 @@ class Observer:
 
     def member_added(self, member: Member) -> None:
         """A configuration entry brought in a member."""
+
+    def member_removed(self, member_id: int) -> None:
+        """A configuration entry removed a member for good."""
 
 
 @attrs.frozen
@@ -130,16 +133,42 @@ class StateMachine:
             raise CorruptError
         return self._handlers[kind - 1](request, turn)
 
-    def apply_configuration(self, data: bytes) -> None:
-        """Apply a committed change of the cluster's configuration, as a ``ConfigurationChange``."""
+    def check_configuration(self, data: bytes) -> None:
+        """Raise a :class:`MemberError` if a ``ConfigurationChange`` makes no sense for the members there are.
+
+        For the leader, before it proposes one: once it is in the log it is in effect.
+        """
+        change = rusd_pb2.ConfigurationChange.FromString(data)
+        if change.type in {rusd_pb2.ConfigurationChange.ADD_MEMBER, rusd_pb2.ConfigurationChange.ADD_LEARNER}:
+            self.members.require_new(change.member.id)
+            return
+        member = self.members.require(change.member.id)
+        if change.type == rusd_pb2.ConfigurationChange.PROMOTE_LEARNER and not member.is_learner:
+            raise MemberNotLearnerError
+
+    def apply_configuration(self, data: bytes) -> list[Member]:
+        """Apply a committed change of the cluster's configuration, as a ``ConfigurationChange``.
+
+        Returns the members there are then, by ascending id.
+        """
         change = rusd_pb2.ConfigurationChange.FromString(data)
         member = Member(
             id=change.member.id,
             peer_urls=tuple(change.member.peer_urls),
             is_learner=change.type == rusd_pb2.ConfigurationChange.ADD_LEARNER,
         )
-        self.members.add(member)
-        self.observer.member_added(member)
+        match change.type:
+            case rusd_pb2.ConfigurationChange.REMOVE_MEMBER:
+                self.members.remove(member.id)
+                self.observer.member_removed(member.id)
+            case rusd_pb2.ConfigurationChange.PROMOTE_LEARNER:
+                self.members.promote(member.id)
+            case rusd_pb2.ConfigurationChange.UPDATE_MEMBER:
+                self.members.set_peer_urls(member.id, member.peer_urls)
+            case _:
+                self.members.add(member)
+                self.observer.member_added(member)
+        return self.members.all()
 
     # -- keys --------------------------------------------------------------------
 

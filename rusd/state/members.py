@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
+from rusd.state.errors import MemberExistsError, MemberNotFoundError, MemberRemovedError
+
 
 @attrs.frozen
 class Member:
@@ -69,6 +71,36 @@ class Membership:
         """A configuration entry added ``member``; an id already known is left as it is."""
         if member.id not in self._removed:
             self._members.setdefault(member.id, member)
+
+    def require_new(self, identity: int) -> None:
+        """Raise :class:`MemberRemovedError` or :class:`MemberExistsError` unless that id may be added."""
+        if identity in self._removed:
+            raise MemberRemovedError
+        if identity in self._members:
+            raise MemberExistsError
+
+    def require(self, identity: int) -> Member:
+        """The member with that id; raises :class:`MemberRemovedError` or :class:`MemberNotFoundError`."""
+        if identity in self._removed:
+            raise MemberRemovedError
+        if identity not in self._members:
+            raise MemberNotFoundError
+        return self._members[identity]
+
+    def remove(self, identity: int) -> None:
+        """A configuration entry removed a member; its id can never come back."""
+        if self._members.pop(identity, None) is not None:
+            self._removed.add(identity)
+
+    def promote(self, identity: int) -> None:
+        """A configuration entry gave a learner its vote."""
+        if (member := self._members.get(identity)) is not None:
+            self._members[identity] = attrs.evolve(member, is_learner=False)
+
+    def set_peer_urls(self, identity: int, peer_urls: Sequence[str]) -> None:
+        """A configuration entry moved a member; one that is gone is ignored."""
+        if (member := self._members.get(identity)) is not None:
+            self._members[identity] = attrs.evolve(member, peer_urls=tuple(peer_urls))
 
     def set_attributes(self, identity: int, name: str, client_urls: Sequence[str]) -> None:
         """A started member told its name and client URLs; one that is gone is ignored."""
