@@ -14,7 +14,7 @@ Nothing here is global: several servers run in one process and one event loop.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
@@ -32,15 +32,14 @@ from rusd.listeners import Listeners, StartError, bind, connection_limit
 from rusd.logs import Logger, make_logger
 from rusd.longwork import LongWork
 from rusd.member import OpenMember, open_member
-from rusd.mvcc import Compaction, Record
 from rusd.net import Flusher
 from rusd.net import Limits as NetLimits
 from rusd.net import Server as NetServer
+from rusd.observer import ServerObserver
 from rusd.replica import Core, Replica, RequestTimeoutError, Snapshotter
 from rusd.services import Context, HeaderWriter, Limits, Quota, Services
-from rusd.state import Kind, Member, Observer, StateMachine
+from rusd.state import Kind, Observer, StateMachine
 from rusd.state import snapshot as state_snapshot
-from rusd.steps import Steps, Turn
 from rusd.storage import StorageError
 from rusd.version import CLUSTER_VERSION, ETCD_VERSION
 from rusd.watch import WatchHub
@@ -110,7 +109,7 @@ async def serve(
         stack.callback(listeners.close)
         config = listeners.config
         _log_start(config, log)
-        observer = _Observer(environment, log)
+        observer = ServerObserver(environment, log)
         member = _open(config, environment, observer, log)
         stack.callback(member.close)
         parts = _Parts(config, environment, member, observer, log)
@@ -162,56 +161,6 @@ def _log_start(config: Config, log: Logger) -> None:
     )
 
 
-# -- what the state machine tells the others -------------------------------------------------
-
-
-class _Observer(Observer):
-    """Passes on what happens in the state machine.  The parts are filled in as they are made."""
-
-    hub: WatchHub
-    lessor: Lessor
-    compactor: Compactor
-    quota: Quota
-
-    def __init__(self, environment: Environment, log: Logger) -> None:
-        self._clock = environment.clock
-        self._log = log
-
-    def revision_published(self, revision: int, records: Sequence[Record]) -> None:
-        self.hub.publish(revision, records)
-
-    def is_long(self, changes: int) -> bool:
-        return self.hub.is_long(changes)
-
-    def revision_steps(
-        self, revision: int, records: Sequence[Record], turn: Turn
-    ) -> Steps[Callable[[], None]]:
-        return self.hub.publish_steps(revision, records, turn)
-
-    def history_compacted(self, job: Compaction) -> None:
-        self.quota.about_to_shrink()
-        self.hub.compacted(job.revision)
-        self.compactor.add(job)
-
-    def lease_granted(self, lease_id: int, ttl: int) -> None:
-        self.lessor.on_granted(lease_id, self._clock.monotonic())
-
-    def lease_revoked(self, lease_id: int) -> None:
-        self.lessor.on_revoked(lease_id)
-
-    def lease_checkpointed(self, lease_id: int, remaining_ttl: int) -> None:
-        self.lessor.on_checkpointed(lease_id, self._clock.monotonic())
-
-    def member_added(self, member: Member) -> None:
-        self._log.info("added member", added_peer_id=f"{member.id:x}", added_peer_peer_urls=member.peer_urls)
-
-    def cluster_version_changed(self, version: str) -> None:
-        short = version.rpartition(".")[0]
-        self._log.info("set initial cluster version", cluster_version=short)
-        self._log.info("enabled capabilities for version", cluster_version=short)
-        self._log.info("cluster version is updated", cluster_version=short)
-
-
 # -- the parts ----------------------------------------------------------------------------------
 
 
@@ -223,7 +172,7 @@ class _Parts:
         config: Config,
         environment: Environment,
         member: OpenMember,
-        observer: _Observer,
+        observer: ServerObserver,
         log: Logger,
     ) -> None:
         self._config = config

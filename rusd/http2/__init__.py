@@ -3,7 +3,8 @@
 =============  =====================================================================
 connection     the frame loop; HEADERS, CONTINUATION, DATA.  Start reading here
 control        SETTINGS, PING, GOAWAY, WINDOW_UPDATE, RST_STREAM, PRIORITY
-sending        what goes out: streams, queues behind the windows
+sending        what a caller may have sent
+outgoing       how it leaves: frames, queues behind the windows, the end of streams
 streams        the states of a stream as a table
 windows        flow-control arithmetic
 settings       SETTINGS values
