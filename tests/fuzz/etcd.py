@@ -17,9 +17,12 @@ from rusd.grpc import EndOfRequests, LongAnswer, Pending, Registry
 from rusd.lease import Lessor
 from rusd.logs import make_logger
 from rusd.longwork import LongWork
-from rusd.mvcc import Compaction, Record
+from rusd.mvcc import Compaction, RangeResult, Record, Store
+from rusd.mvcc.ranges import _shape as shape
+from rusd.mvcc.ranges import fetch_limit
 from rusd.services.assembly import Services
 from rusd.services.context import Context, Limits
+from rusd.services.encoding import range_response
 from rusd.services.header import HeaderWriter
 from rusd.services.quota import Quota
 from rusd.state import Kind, Observer, StateMachine
@@ -30,18 +33,44 @@ from tests.fuzz.log import MEMBER, MOST_SLICES, Log, summary
 from tests.fuzz.long import HandWork
 
 
+class Past:
+    """The keys of one revision, in order.  Found by looking at all of them."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = records
+
+    def answer(self, request: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
+        """The answer to a range, but for its header."""
+        if request.range_end:
+            end = request.range_end
+            records = [r for r in self._records if request.key <= r.key and (end == b"\0" or r.key < end)]
+        else:
+            records = [record for record in self._records if record.key == request.key]
+        count = len(records)
+        if request.count_only:
+            return rpc_pb2.RangeResponse(count=count)
+        if fetch_limit(request):
+            del records[fetch_limit(request) :]
+        result = shape(RangeResult(records, count, False, 0), request)
+        return rpc_pb2.RangeResponse.FromString(range_response(b"", result))
+
+
 class _Parts(Observer):
     """What the state machine tells, passed on as the server does it."""
 
+    store: Store
     hub: WatchHub
     lessor: Lessor
     quota: Quota
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
+        self.past: dict[int, Past] = {1: Past(())}
+        """What stood at each revision, compacted or not."""
         self.compactions: list[Compaction] = []
 
     def revision_published(self, revision: int, records: Sequence[Record]) -> None:
+        self.past[revision] = Past(self.store.range(b"\0", b"\0").records)
         self.hub.publish(revision, records)
 
     def history_compacted(self, job: Compaction) -> None:
@@ -101,7 +130,7 @@ class Etcd:
         self.parts = _Parts(self.clock)
         self.machine = StateMachine(self.parts)
         self.follower = StateMachine(_Eager())
-        store = self.machine.store
+        store = self.parts.store = self.machine.store
         if publish_at_once is not None:
             store.publish_at_once = publish_at_once
         self.hub = self.parts.hub = (

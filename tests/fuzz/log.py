@@ -42,6 +42,9 @@ class Watched:
         self.machine = machine
         self.outcomes: deque[object] = deque()
         """What came of each entry, for comparison."""
+        self.results: dict[int, Any] = {}
+        """The same of puts, deletions and transactions, by the identity of the request."""
+        self._kept: list[Message] = []
 
     def apply(self, kind: Kind, request: Message, turn: Turn) -> object:
         before = seen(self.machine)
@@ -51,11 +54,18 @@ class Watched:
             self._refused(error, before)
             raise
         if type(result) is GeneratorType:
-            return self._steps(result, before)
-        self.outcomes.append(shown(result))
+            return self._steps(result, request, before)
+        self._done(request, result)
         return result
 
-    def _steps(self, steps: Steps[object], before: object) -> Steps[object]:
+    def _done(self, request: Message, result: object) -> None:
+        outcome = shown(result)
+        self.outcomes.append(outcome)
+        if isinstance(result, (PutResult, DeleteResult, TxnResult)):
+            self._kept.append(request)
+            self.results[id(request)] = outcome
+
+    def _steps(self, steps: Steps[object], request: Message, before: object) -> Steps[object]:
         now = before
         while True:
             state = seen(self.machine)
@@ -68,7 +78,7 @@ class Watched:
             except StopIteration as stop:
                 after = seen(self.machine)
                 assert now is before or after == now, "a change that came in two parts"
-                self.outcomes.append(shown(stop.value))
+                self._done(request, stop.value)
                 return stop.value
             except STATE_ERRORS as error:
                 self._refused(error, before)
@@ -106,7 +116,6 @@ class Log:
         self._clock = clock
         self._turns = self._endlessly(turns)
         self._committed: deque[Entry] = deque()  # not seen by the follower
-        self._told: deque[bool] = deque()
         self.core = Core(node, self._machine, member=MEMBER, boot=BOOT)
         node.campaign()
         self.apply()
@@ -115,6 +124,11 @@ class Log:
     def _endlessly(turns: bytes) -> Iterator[int]:
         while True:
             yield from (turn % 48 + 1 if turn < 0xF0 else WHOLE for turn in turns or b"\xff")
+
+    @property
+    def results(self) -> dict[int, Any]:
+        """What came of each write that was proposed here: (revision, encoded answer), by ``id(request)``."""
+        return self._machine.results
 
     # -- what services call -------------------------------------------------------------------------
 
@@ -236,11 +250,11 @@ def shown(result: object) -> object:
     """What there is to see of a result.  Records are taken out of it once it is sent."""
     match result:
         case PutResult():
-            return encoding.put_response(b"%d" % result.revision, result)
+            return result.revision, encoding.put_response(b"", result)
         case DeleteResult():
-            return encoding.delete_response(b"%d" % result.revision, result)
+            return result.revision, encoding.delete_response(b"", result)
         case TxnResult():
-            return encoding.txn_response(b"%d %d" % (result.revision, result.weight), result)
+            return result.revision, encoding.txn_response(b"", result)
         case Compaction():
             return result.revision, result.previous_revision
     return result
