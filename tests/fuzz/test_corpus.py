@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fuzz.seeds import SEEDS
 from tests.fuzz.targets import CORPUS, TARGETS, load_corpus
 
 MOST_BYTES = 200_000
 
 
 @pytest.mark.parametrize("name", list(TARGETS))
-def test_every_input_of_the_corpus_passes(name: str) -> None:
+def test_every_input_of_the_corpus_passes_and_every_seed(name: str) -> None:
     inputs = load_corpus(name)
     assert inputs
-    for data in inputs:
+    for data in [*inputs, *SEEDS[name]()]:
         try:
             TARGETS[name].run(data)
         except BaseException as error:
