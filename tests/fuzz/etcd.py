@@ -162,6 +162,9 @@ class Etcd:
     def slice(self) -> None:
         """What an apply loop does in one turn: apply, answer, send events."""
         self.log.slice()
+        store, hub = self.machine.store, self.hub
+        assert hub.current_revision == store.current_revision, "a revision is there, and watchers don't know"
+        assert hub.compact_revision == store.compact_revision
         self.services.watch.pump()
 
     def settle(self) -> None:

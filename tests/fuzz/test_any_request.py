@@ -173,6 +173,48 @@ def test_a_lease_whose_keys_are_being_told_changes_or_goes(steps: int, revoked: 
         session.finish()
 
 
+EVERYTHING = rpc_pb2.RangeRequest(key=b"\0", range_end=b"\0")
+TWICE = rpc_pb2.TxnRequest(success=[rpc_pb2.RequestOp(request_range=EVERYTHING)] * 2)
+
+
+@pytest.mark.parametrize("steps", range(12))
+@pytest.mark.parametrize(
+    ("path", "request_"), [("/etcdserverpb.KV/Range", EVERYTHING), ("/etcdserverpb.KV/Txn", TWICE)]
+)
+def test_what_is_read_slowly_stays_while_its_history_is_compacted(
+    steps: int, path: str, request_: Any
+) -> None:
+    with scaled(STATE_SCALES[1]):
+        session = Session(0x80)
+        session.call(path, request_.SerializeToString())
+        session.work(steps)
+        for key in (b"a", b"b", b"c", b"d/1", b"d/2"):
+            session.propose(Kind.PUT, rpc_pb2.PutRequest(key=key, value=b"later"))
+        session.settle()
+        session.propose(
+            Kind.COMPACT, rpc_pb2.CompactionRequest(revision=session.etcd.machine.store.current_revision)
+        )
+        session.settle()
+        session.etcd.compact()
+        session.finish()
+        assert session.answered == 1
+
+
+@pytest.mark.parametrize("budget", [1, 3, 1000])
+def test_history_is_compacted_while_a_large_change_is_published(budget: int) -> None:
+    with scaled(STATE_SCALES[1]):
+        session = Session(0x80, b"\0", publish_at_once=0)
+        session.propose(Kind.PUT, rpc_pb2.PutRequest(key=b"c", value=b"again"))
+        session.propose(Kind.COMPACT, rpc_pb2.CompactionRequest(revision=10))
+        session.settle()
+        session.propose(Kind.DELETE_RANGE, rpc_pb2.DeleteRangeRequest(key=b"\0", range_end=b"\0"))
+        session.propose(Kind.PUT, rpc_pb2.PutRequest(key=b"c"))
+        while session.etcd.log.pending:
+            session.slices(1)
+            session.etcd.compact(budget)
+        session.finish()
+
+
 def test_the_calls_are_registered() -> None:
     assert OUTPUTS.keys() >= set(Session(0).etcd.registry.paths())
 
