@@ -97,6 +97,7 @@ async def test_pings_are_judged_by_the_flag(arena: MakeArena) -> None:
                 await attacker.read_until(lambda data, number=number: data.count(PING_ACK) >= number)
                 await field.pass_time(apart)
             await attacker.send(FRAMES.ping())
+            await attacker.read_until(lambda data: data.count(PING_ACK) >= 8)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(attacker.read)
                 while not attacker.ended:

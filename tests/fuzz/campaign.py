@@ -165,6 +165,7 @@ def fuzz(name: str, directory: Path, cpu_seconds: float) -> None:
         str(seeds),
         f"-dict={words}",
         f"-max_len={MAX_LENGTH.get(name, DEFAULT_MAX_LENGTH)}",
+        f"-artifact_prefix={directory}/",
         "-reload=0",
         "-timeout=600",
     ]
