@@ -135,6 +135,7 @@ class Background:
             errors="backslashreplace",
             env=_environment(),
             cwd=folder,
+            preexec_fn=_heed_interrupts,  # noqa: PLW1509 - it calls nothing that takes a lock
         )
         assert self._process.stdin is not None
         self._process.stdin.write(stdin)
@@ -172,6 +173,11 @@ class Background:
             with self._changed:
                 self._lines.append(line.rstrip("\n"))
                 self._changed.notify_all()
+
+
+def _heed_interrupts() -> None:
+    """Whoever runs tests in the background may have told them, and so their children, to ignore these."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _environment() -> dict[str, str]:
