@@ -40,11 +40,7 @@ class Parts:
         self._http2.send_data(call.stream_id, part)
         call.connection.held.queued()
         call.connection.wrote()
-        return self.has_room(call)
-
-    def has_room(self, call: ServerCall) -> bool:
-        """Whether little enough is queued that the next part should be sent; true when nobody wants it."""
-        return not call.open or self._http2.queued(call.stream_id) < self._http2.low_water_mark
+        return call.writable
 
     def relieved(self, stream_id: int) -> None:
         """The stream has room again."""

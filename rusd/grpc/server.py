@@ -60,7 +60,7 @@ class Host(Protocol):
         """Run the task or stream handler of ``call``; call ``finish``, ``answer`` or ``fail`` at its end."""
 
     def start_long(self, call: ServerCall, answer: LongAnswer) -> None:
-        """Have a task send ``answer`` by :attr:`ServerConnection.parts`, then ``end_parts``, or ``fail``."""
+        """Have a task send ``answer`` by :attr:`ServerConnection.parts`, then end the call."""
 
     def wrote(self) -> None:
         """There is something to send, outside the connection's turn."""
@@ -282,22 +282,12 @@ class ServerConnection:
         """A unary call gets an answer in parts."""
         self._host.start_long(call, answer)
 
-    def end_parts(self, call: ServerCall) -> None:
-        """All parts were sent: end the call well."""
+    def finish(self, call: ServerCall) -> None:
+        """End well a stream, or a unary call all parts of whose answer were sent."""
         if not call.open:
             return
+        block = OK_TRAILERS_BLOCK if self._has_begun(call) else call.block + OK_TRAILERS_BLOCK
         self._close(call)
-        self.http2.send_encoded_headers(call.stream_id, OK_TRAILERS_BLOCK, end_stream=True)
-        if not call.ended:
-            self._lingering.add(call.stream_id)
-        self.wrote()
-
-    def finish(self, call: StreamCall) -> None:
-        """End a stream well."""
-        if not call.open:
-            return
-        self._close(call)
-        block = OK_TRAILERS_BLOCK if call.headers_sent else call.block + OK_TRAILERS_BLOCK
         self.http2.send_encoded_headers(call.stream_id, block, end_stream=True)
         if not call.ended:
             self._lingering.add(call.stream_id)
@@ -307,17 +297,20 @@ class ServerConnection:
         """End a call with ``error``: in trailers alone if nothing was sent before."""
         if not call.open:
             return
-        begun = call.headers_sent if isinstance(call, StreamCall) else call.stream_id in self.parts
-        self._close(call)
         headers = status_trailers(error)
-        if not begun:
+        if not self._has_begun(call):
             headers = [(b":status", b"200"), (b"content-type", reply_type(call.content_type)), *headers]
+        self._close(call)
         self._send_last(call.stream_id, headers)
         if not call.ended:
             self._lingering.add(call.stream_id)
             if error.code is Code.RESOURCE_EXHAUSTED:  # most likely a large request: stop it now
                 self._lingering.stop(call.stream_id)
         self.wrote()
+
+    def _has_begun(self, call: ServerCall) -> bool:
+        """Whether the headers of a good answer were sent."""
+        return call.headers_sent if isinstance(call, StreamCall) else call.stream_id in self.parts
 
     def crash(self, call: ServerCall, error: Exception) -> None:
         """A handler raised something that is not a status: say so, in the log and to the client."""

@@ -125,6 +125,12 @@ class ServerCall(Call):
             text = "unexpected EOF" if reader.inside_message else "EOF"
             connection.fail(self, StatusError(Code.UNKNOWN, text))
 
+    @property
+    def writable(self) -> bool:
+        """Whether little enough is queued that more should be sent; true when it no longer matters."""
+        http2 = self.connection.http2
+        return not self.open or http2.queued(self.stream_id) < http2.low_water_mark
+
     # -- the end ----------------------------------------------------------------
 
     def settle(self, pending: Pending) -> None:
@@ -285,35 +291,24 @@ class StreamCall(ServerCall):
 
     def send(self, payload: bytes) -> None:
         """Queue a message for the client."""
-        if not self.open:
-            return
-        connection = self.connection
-        if not self.headers_sent:
-            self.headers_sent = True
-            connection.http2.send_encoded_headers(self.stream_id, self.block)
-        connection.http2.send_data(self.stream_id, frame(payload, self.encoding))
-        connection.held.queued()
-        connection.wrote()
+        if self.open:
+            self._queue((frame(payload, self.encoding),))
 
     def send_parts(self, parts: Sequence[bytes]) -> None:
         """Queue one large message that is in pieces."""
-        if not self.open:
-            return
+        if self.open:
+            self._queue((prefix(sum(map(len, parts))), *parts))
+
+    def _queue(self, pieces: Sequence[bytes]) -> None:
+        """Queue what is a message together, and the headers before the first one."""
         connection = self.connection
         if not self.headers_sent:
             self.headers_sent = True
             connection.http2.send_encoded_headers(self.stream_id, self.block)
-        connection.http2.send_data(self.stream_id, prefix(sum(map(len, parts))))
-        for part in parts:
-            connection.http2.send_data(self.stream_id, part)
+        for piece in pieces:
+            connection.http2.send_data(self.stream_id, piece)
         connection.held.queued()
         connection.wrote()
-
-    @property
-    def writable(self) -> bool:
-        """Whether little enough is queued that more should be sent; true when it no longer matters."""
-        http2 = self.connection.http2
-        return not self.open or http2.queued(self.stream_id) < http2.low_water_mark
 
     def on_writable(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called each time the stream becomes writable again, and at its end."""

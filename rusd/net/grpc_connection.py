@@ -164,7 +164,7 @@ class GrpcConnection:
     async def _send_parts(self, call: ServerCall, answer: LongAnswer) -> None:
         """Send an answer that is too large for one turn."""
         await answer.send(AnswerParts(call))
-        self.engine.end_parts(call)
+        self.engine.finish(call)
 
     async def _guard(self, call: ServerCall, work: Callable[[], Awaitable[None]]) -> None:
         """Do ``work`` for a call until nobody waits for it any more, and end the call as it ends."""

@@ -87,7 +87,7 @@ class Link:
         try:
             more = self._turn(initial)
             while True:
-                while self._left_bytes > self._limits.output_bytes:
+                while self.paused:
                     await self._room.wait()
                 if self._http2.closed or self._closed:
                     break
@@ -131,9 +131,7 @@ class Link:
             self.close()
             return False
         self._more = self._turn(data)
-        return not (
-            self._more or self._left_bytes > self._limits.output_bytes or self._http2.closed or self._closed
-        )
+        return not (self._more or self.paused or self._http2.closed or self._closed)
 
     def _turn(self, data: bytes) -> bool:
         """Parse, call, send; returns whether whole frames are left."""
@@ -189,6 +187,7 @@ class Link:
                 sent = channel.try_send(data)
                 if sent < len(data):
                     self._keep(data[sent:])
+                    self._begin_writing()
                     return
             if self.close_when is not None and self.close_when():
                 self.close()
@@ -201,11 +200,14 @@ class Link:
             self._flushing = False
 
     def _keep(self, data: bytes) -> None:
-        """The socket is full: have the writer task wait for it."""
+        """The socket is full: keep ``data`` until it is not."""
         self._left.append(data)
         self._left_bytes += len(data)
         if self.on_kept is not None:
             self.on_kept()
+
+    def _begin_writing(self) -> None:
+        """Have the writer task wait for the socket."""
         if not self._writing:
             self._writing = True
             self._watch_progress()
@@ -213,11 +215,8 @@ class Link:
 
     def _collect(self) -> None:
         """Take more from http2, but not without bound: what stays there waits in its stream."""
-        while self._left_bytes <= self._limits.output_bytes and (data := self._http2.data_to_send()):
-            self._left.append(data)
-            self._left_bytes += len(data)
-            if self.on_kept is not None:
-                self.on_kept()
+        while not self.paused and (data := self._http2.data_to_send()):
+            self._keep(data)
 
     async def _write(self) -> None:
         try:
@@ -242,7 +241,7 @@ class Link:
         self._left_bytes = len(rest)
         if sent:
             self._watch_progress()
-        if self._left_bytes <= self._limits.output_bytes:
+        if not self.paused:
             self._room.set()
 
     def _watch_progress(self) -> None:

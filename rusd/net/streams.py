@@ -84,9 +84,8 @@ class AnswerParts:
     async def send(self, part: bytes) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         call = self._call
-        parts = call.connection.parts
-        if parts.send(call, part):
+        if call.connection.parts.send(call, part):
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
-        while not parts.has_room(call):
+        while not call.writable:
             await self._room.wait()

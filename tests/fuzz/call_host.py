@@ -117,7 +117,7 @@ class Sender:
                 self._coroutine.close()
         except StopIteration:
             self.over = True
-            engine.end_parts(call)
+            engine.finish(call)
         except StatusError as error:
             self.over = True
             engine.fail(call, error)
@@ -128,7 +128,7 @@ class Sender:
     def check(self) -> None:
         """Who waits for room is told of it."""
         if self._waits and not self.over:
-            assert self._room or not self.call.connection.parts.has_room(self.call), "nobody was told of room"
+            assert self._room or not self.call.writable, "nobody was told of room"
 
     def begin(self, size: int) -> None:
         self.call.connection.parts.begin(self.call, size, self._on_room)
@@ -139,7 +139,7 @@ class Sender:
             await pause()
             return
         self._waits = True
-        while not engine.parts.has_room(self.call):
+        while not self.call.writable:
             while not self._room:
                 await pause()
             self._room = False
