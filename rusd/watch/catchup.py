@@ -11,6 +11,9 @@ A revision is never torn: only whole ones are sent.  One can hold a million chan
 so a slice may end within it.  Its events are then joined as they are found, and sent
 once the last one is read.
 
+Who is here only because one revision was too large to be sent at once still gets each
+revision by itself, with that revision in the header, as watchers that keep up do.
+
 A watcher leaves in a slice that finds nothing more to read: then, and in that turn,
 it goes live.
 """
@@ -243,12 +246,14 @@ class CatchUp:
         for watcher in self._open:
             batch = self._batches[watcher]
             if batch.pieces:
-                self._flush_huge(watcher, current, messages)
+                self._flush_huge(watcher, self._cursor if watcher.prompt else current, messages)
                 continue
             batch.fields += batch.open_fields
             batch.size += batch.open_bytes
             batch.open_fields = []
             batch.open_bytes = batch.open_events = 0
+            if watcher.prompt:
+                self._flush(watcher, self._cursor, messages)
         self._open.clear()
         self._cursor, self._sub = next_revision, 0
         if self._held >= HELD_BYTES:

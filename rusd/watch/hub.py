@@ -141,6 +141,7 @@ class WatchHub:
             hits = [hit for hit in found.items() if hit[0].state is State.LIVE and hit[0] not in joined]
             for watcher in (*behind, *joined):
                 if watcher.state is State.LIVE:
+                    watcher.prompt = not watcher.has_unsent
                     self._has_hit(watcher, revision)
                     watcher.stream.fall_behind()
             if hits:
@@ -202,6 +203,7 @@ class WatchHub:
     def go_live(self, watcher: Watcher) -> None:
         """Tell ``watcher`` of what is published from now on."""
         watcher.state = State.LIVE
+        watcher.prompt = False
         if self._joined is not None:
             self._joined[watcher] = None
         self._live.add(watcher.key, watcher.range_end, watcher)

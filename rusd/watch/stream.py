@@ -254,6 +254,7 @@ class WatchStream:
             if watcher.state is not State.LIVE:  # cancelled meanwhile
                 continue
             if self._responder.is_large(watcher, events):
+                watcher.prompt = True
                 self._leave_for_history(watcher)
                 continue
             for message in self._responder.published(watcher, header, events):

@@ -55,6 +55,7 @@ class Watcher:
         "next",
         "notify",
         "prev_kv",
+        "prompt",
         "range_end",
         "start",
         "state",
@@ -76,6 +77,7 @@ class Watcher:
         self.accepts = PUTS | DELETES
         self.notify = Notify.OFF
         self.prev_kv = False
+        self.prompt = False  # reads one large revision from history; does not lag behind otherwise
         self.fragment = False
 
     @property

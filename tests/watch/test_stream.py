@@ -280,6 +280,28 @@ def test_live_responses_are_one_per_revision_with_that_revision_however_late(wor
     assert mod_revisions(responses) == [2, 4, 6, 8, 10]
 
 
+@pytest.mark.parametrize("in_steps", [False, True])
+def test_a_revision_too_large_for_one_turn_still_has_its_own_header(world, in_steps: bool) -> None:
+    client = world.client()
+    client.watch(b"k", b"l", prev_kv=True)
+    client.drain()
+    many = [(b"k%03d" % number, b"x" * (2 << 10), 0) for number in range(600)]
+    if in_steps:  # too many events to be kept for the watcher
+        world.write(many, lambda: None)
+    else:  # too many former values to be looked up at once
+        world.write(many)
+        client.drain()
+        world.write(many)
+    large = world.store.current_revision
+    world.put(b"k")
+    world.put(b"k")
+    responses = client.drain()
+    assert [response.header.revision for response in responses] == [large, large + 1, large + 2]
+    assert [len(response.events) for response in responses] == [600, 1, 1]
+    assert {event.kv.mod_revision for event in responses[0].events} == {large}
+    world.hub.check()
+
+
 def test_history_comes_in_batches_of_a_thousand_revisions_with_the_current_revision(world) -> None:
     count = 2 * BATCH_REVISIONS + 10
     for _ in range(count):
