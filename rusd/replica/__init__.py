@@ -4,6 +4,7 @@
 * :mod:`~rusd.replica.forwarding`, :mod:`~rusd.replica.changes`: proposals on their way to the leader; changes
   of the configuration
 * :mod:`~rusd.replica.installing`: how a ``Ready`` gets onto the disk, a received snapshot included
+* :mod:`~rusd.replica.peers`: the seam to the other members
 * :mod:`~rusd.replica.shell`: the Trio tasks that carry the effects out
 * :mod:`~rusd.replica.snapshotter`: when the state is written out, and how
 * :mod:`~rusd.replica.sync`: whether a sync runs in the loop or in a thread
