@@ -10,7 +10,6 @@ client half-closes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from struct import Struct
 from typing import Protocol
 
@@ -20,6 +19,7 @@ from rusd.grpc.admission import (
     GRPC,
     OK_TRAILERS_BLOCK,
     PLAIN,
+    Gate,
     no_leader,
     refusal,
     reply_type,
@@ -94,7 +94,7 @@ class ServerConnection:
         connection_window: int = DEFAULT_CONNECTION_WINDOW,
         output_limit: int | None = None,
         ping_policy: PingPolicy | None = None,
-        has_leader: Callable[[], bool] = lambda: True,
+        gate: Gate | None = None,
     ) -> None:
         self.peer = peer
         self.max_receive_bytes = max_receive_bytes
@@ -112,7 +112,7 @@ class ServerConnection:
         self._last_stream_id = 0
         self._goodbye = Draining(self.http2, self._lingering, deadlines, host.wrote)
         self._pings = ping_policy
-        self._has_leader = has_leader
+        self._gate = gate or Gate()
         self.held = Holdings(self.http2, self._calls, host.grew)
         self._blocks = {GRPC: response_block(GRPC)}
 
@@ -160,7 +160,7 @@ class ServerConnection:
             if refused is not None:
                 self._abort(stream_id, *refused, end_stream)
                 return
-            if wants_leader(headers) and not self._has_leader():
+            if wants_leader(headers) and not self._gate.has_leader():
                 self._abort(stream_id, b"200", no_leader(), end_stream, content_type)
                 return
             block = self._block_for(content_type)
@@ -180,6 +180,10 @@ class ServerConnection:
         method = self._registry.find(path)
         if method is None:
             self._abort(stream_id, b"200", self._registry.missing(path), end_stream, content_type)
+            return
+        only = self._gate.only
+        if only is not None and path not in only:
+            self._abort(stream_id, b"200", self._gate.refusal(), end_stream, content_type)
             return
         encoding = fields.get(b"grpc-encoding", b"")
         if encoding and not supported_encoding(encoding):
@@ -323,6 +327,13 @@ class ServerConnection:
             return
         self.fail(call, deadline_exceeded())
         call.drop()
+
+    def end_leaderless(self) -> None:
+        """There has been no leader for long: end the streams whose clients want one."""
+        for call in list(self._calls.values()):
+            if isinstance(call, StreamCall) and call.wants_leader:
+                self.fail(call, no_leader())
+                call.drop()
 
     def _close(self, call: ServerCall) -> None:
         del self._calls[call.stream_id]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError, Message
 
+from rusd.grpc.admission import wants_leader
 from rusd.grpc.call import Call, EndOfRequests, LongAnswer, Pending
 from rusd.grpc.framing import MessageReader, frame, prefix
 from rusd.grpc.metadata import Header
@@ -89,6 +90,11 @@ class ServerCall(Call):
     def content_type(self) -> bytes:
         """The content type of the request."""
         return next((value for name, value in self._headers if name == b"content-type"), b"")
+
+    @property
+    def wants_leader(self) -> bool:
+        """Whether the call is to fail where no leader is known."""
+        return wants_leader(self._headers)
 
     # -- the client's bytes ---------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from rusd.environment import Channel, Clock
+from rusd.grpc.admission import Gate
 from rusd.grpc.budget import Budget
 from rusd.grpc.call import LongAnswer
 from rusd.grpc.deadlines import Deadlines
@@ -41,7 +42,7 @@ class GrpcConnection:
         budget: Budget,
         log: Logger,
         poller: Poller,
-        has_leader: Callable[[], bool] = lambda: True,
+        gate: Gate | None = None,
     ) -> None:
         self._nursery = nursery
         self._flusher = flusher
@@ -64,7 +65,7 @@ class GrpcConnection:
             connection_window=limits.connection_window,
             output_limit=limits.output_bytes,
             ping_policy=PingPolicy(limits.keepalive_min_time),
-            has_leader=has_leader,
+            gate=gate,
         )
         self.link = Link(
             channel,
@@ -112,6 +113,10 @@ class GrpcConnection:
         self.engine.lost()
         self.link.flush()
         self.link.close()
+
+    def end_leaderless(self) -> None:
+        """:meth:`rusd.grpc.server.ServerConnection.end_leaderless`."""
+        self.engine.end_leaderless()
 
     # -- an end of our making -----------------------------------------------------------
 

@@ -6,13 +6,14 @@ the listener does wrong (no file descriptors left, say) is waited out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol as Interface
 
 import trio
 
 from rusd.environment import Channel, Environment, Listener
+from rusd.grpc.admission import Gate
 from rusd.grpc.budget import Budget
 from rusd.grpc.registry import Registry
 from rusd.logs import Logger
@@ -55,7 +56,7 @@ class Server:
         *,
         around: Around | None = None,
         budget: Budget | None = None,
-        has_leader: Callable[[], bool] = lambda: True,
+        gate: Gate | None = None,
     ) -> None:
         self._registry = registry
         self._http = http
@@ -64,7 +65,7 @@ class Server:
         self._log = log
         self._limits = limits
         self._flusher = flusher
-        self._has_leader = has_leader
+        self._gate = gate
         self.budget = budget or Budget(limits.buffered_bytes)
         """What is held for clients, maybe those of other listeners too."""
         self._timer = Timer(environment.clock, log)
@@ -98,6 +99,12 @@ class Server:
                 helpers.cancel_scope.cancel()
         finally:
             listener.close()
+
+    def end_leaderless(self) -> None:
+        """There has been no leader for long: end the streams whose clients want one."""
+        for connection in list(self._connections):
+            if isinstance(connection, GrpcConnection):
+                connection.end_leaderless()
 
     async def drain(self, deadline: float) -> None:
         """Accept no more, ask all clients to go, and cut off those still there at ``deadline``."""
@@ -186,7 +193,7 @@ class Server:
                 budget=self.budget,
                 log=self._log,
                 poller=self._poller,
-                has_leader=self._has_leader,
+                gate=self._gate,
             )
             with self._listed(connection):
                 await connection.run(first)

@@ -216,6 +216,12 @@ class Core:
             raise ChangeRefused("an earlier change is not applied yet")
         self._machine.check_configuration(data)
 
+    @property
+    def change_under_way(self) -> bool:
+        """Whether a change of the configuration has to wait for what was appended before it."""
+        node = self.node
+        return not node.may_change_configuration() or node.configuration_index > self.applied_index
+
     def tick(self, now: float, timeout: float) -> None:
         """A heartbeat interval has passed; give up on calls older than ``timeout`` seconds."""
         self.node.tick()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from rusd.environment import Environment, Hooks
+from rusd.raft import Role
 from rusd.replica.core import Core, Waiter
 from rusd.replica.errors import StoppedError
 from rusd.replica.sync import SyncPolicy
@@ -30,6 +31,7 @@ from rusd.storage import StorageError, WalFailedError
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from etcdpb import rusd_pb2
     from rusd.logs import Logger
     from rusd.raft import Ready
     from rusd.state import Kind
@@ -89,6 +91,8 @@ class Replica:
         self._log_in_use = False  # by the thread; nobody else may touch it then
         self._batch_number = 0
         self._applied = trio.lowlevel.ParkingLot()
+        self.leadership = Leadership(self)
+        self.removed = trio.Event()
 
     # -- what services call ---------------------------------------------------------
 
@@ -117,6 +121,25 @@ class Replica:
         outcome = _Outcome()
         self.propose(kind, request, outcome.settle, term=term)
         return await outcome.wait()
+
+    async def change_configuration(self, change: rusd_pb2.ConfigurationChange) -> object:
+        """Change who belongs to the cluster; returns the members there are then.
+
+        Raises what :meth:`Core.propose_configuration <rusd.replica.core.Core.propose_configuration>` does,
+        and what its waiter gets.
+        """
+        if self._stopped:
+            raise StoppedError
+        outcome = _Outcome()
+        self.core.propose_configuration(change, outcome.settle, self._clock.monotonic())
+        self._wake()
+        return await outcome.wait()
+
+    async def wait_applied(self) -> None:
+        """Return once all is applied that is committed now."""
+        index = self.core.node.commit_index
+        while self.core.applied_index < index:
+            await self._applied.park()
 
     def read_index(self, waiter: Waiter) -> bool:
         """A linearizable read: True if the state may be read now, else ``waiter`` is called later."""
@@ -169,6 +192,14 @@ class Replica:
         self._work.set()
         while not self._leads_and_applied():
             await self._applied.park()
+
+    async def hand_over(self, timeout: float) -> bool:
+        """Before a stop, let the member that is furthest lead; whether it does in ``timeout`` seconds."""
+        await trio.lowlevel.checkpoint()
+        return False
+
+    def members_changed(self) -> None:
+        """The members or their URLs are others now: the transport is told."""
 
     def stop(self) -> None:
         """Refuse new requests and tell the waiting ones that the server stops.
@@ -364,6 +395,27 @@ class Replica:
         self._failed = True
         self._log.fatal("failed to write the log; nothing more can be acknowledged", error=str(error))
         return WalFailedError(str(error))
+
+
+class Leadership:
+    """One replica's view of its own office."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    async def confirm(self) -> bool:
+        """Whether this member leads, asking a quorum if there is doubt."""
+        await self._replica.wait_linearizable()
+        return self._replica.core.node.role is Role.LEADER
+
+    def is_certain(self) -> bool:
+        """Whether this member leads, and has been awake since that was last confirmed."""
+        return self._replica.core.node.role is Role.LEADER
+
+    async def transfer(self, target: int, timeout: float | None = None) -> None:
+        """Hand leadership to ``target`` and return once it leads."""
+        self._replica.core.node.transfer_leadership(target)
+        await trio.lowlevel.checkpoint()
 
 
 class _Outcome:

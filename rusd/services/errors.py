@@ -19,7 +19,17 @@ from rusd.replica import (
     StoppedError,
     TooManyRequestsError,
 )
-from rusd.state import STATE_ERRORS, CorruptError, NoSpaceError
+from rusd.state import (
+    STATE_ERRORS,
+    CorruptError,
+    MemberExistsError,
+    MemberNotFoundError,
+    MemberNotLearnerError,
+    MemberRemovedError,
+    NoSpaceError,
+    PeerUrlExistsError,
+    TooManyLearnersError,
+)
 
 
 @attrs.frozen
@@ -50,6 +60,28 @@ NO_LEADER = _Reason(Code.UNAVAILABLE, "etcdserver: no leader")
 STOPPED = _Reason(Code.UNAVAILABLE, "etcdserver: server stopped")
 TIMEOUT = _Reason(Code.UNAVAILABLE, "etcdserver: request timed out")
 CORRUPT = _Reason(Code.DATA_LOSS, "etcdserver: corrupt cluster")
+APPLY_TIMEOUT = _Reason(
+    Code.UNAVAILABLE, "etcdserver: request timed out, waiting for the applied index took too long"
+)
+LEADER_CHANGED = _Reason(Code.UNAVAILABLE, "etcdserver: leader changed")
+NOT_LEADER = _Reason(Code.FAILED_PRECONDITION, "etcdserver: not leader")
+NOT_PRIMARY = _Reason(Code.UNKNOWN, "not a primary lessor")
+BAD_TRANSFEREE = _Reason(Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
+TRANSFER_TIMEOUT = _Reason(Code.UNKNOWN, "etcdserver: request timed out, leader transfer took too long")
+MEMBER_EXISTS = _Reason(Code.FAILED_PRECONDITION, "etcdserver: member ID already exist")
+MEMBER_NOT_FOUND = _Reason(Code.NOT_FOUND, "etcdserver: member not found")
+MEMBER_NOT_LEARNER = _Reason(Code.FAILED_PRECONDITION, "etcdserver: can only promote a learner member")
+LEARNER_NOT_READY = _Reason(
+    Code.FAILED_PRECONDITION, "etcdserver: can only promote a learner member which is in sync with leader"
+)
+TOO_MANY_LEARNERS = _Reason(Code.FAILED_PRECONDITION, "etcdserver: too many learner members in cluster")
+PEER_URL_EXISTS = _Reason(Code.FAILED_PRECONDITION, "etcdserver: Peer URLs already exists")
+BAD_MEMBER_URLS = _Reason(Code.INVALID_ARGUMENT, "etcdserver: given member URLs are invalid")
+NOT_ENOUGH_STARTED = _Reason(
+    Code.UNKNOWN, "etcdserver: re-configuration failed due to not enough started members"
+)
+UNHEALTHY = _Reason(Code.UNAVAILABLE, "etcdserver: unhealthy cluster")
+LEARNER = _Reason(Code.FAILED_PRECONDITION, "etcdserver: rpc not supported for learner")
 
 REFUSALS = (*STATE_ERRORS, ReplicaError)
 """For ``except``: what :func:`from_state` knows."""
@@ -64,6 +96,12 @@ _BY_EXCEPTION: dict[type[Exception], _Reason] = {
     lease.LeaseTTLTooLargeError: LEASE_TTL_TOO_LARGE,
     NoSpaceError: NO_SPACE,
     CorruptError: CORRUPT,
+    MemberExistsError: MEMBER_EXISTS,
+    MemberNotFoundError: MEMBER_NOT_FOUND,
+    MemberRemovedError: MEMBER_NOT_FOUND,
+    MemberNotLearnerError: MEMBER_NOT_LEARNER,
+    PeerUrlExistsError: PEER_URL_EXISTS,
+    TooManyLearnersError: TOO_MANY_LEARNERS,
     NoLeaderError: NO_LEADER,
     RequestTimeoutError: TIMEOUT,
     StoppedError: STOPPED,
