@@ -15,10 +15,10 @@ import attrs
 
 from etcdpb import rpc_pb2
 from rusd.grpc import StatusError
-from rusd.hashing import finish_hash
 from rusd.raft import Role
 from rusd.replica import ReplicaError
 from rusd.replica.peers import PeerError
+from rusd.services.hashing import finish_hash
 from rusd.services.maintenance import HASH_KV
 from rusd.services.reconfiguration import quorum
 from rusd.state import CORRUPT, Kind

@@ -9,11 +9,11 @@ import trio
 
 from etcdpb import rpc_pb2
 from rusd.grpc import Call, Pending, Registry
-from rusd.hashing import finish_hash
 from rusd.lease import LeaseCut
 from rusd.mvcc import MvccError
 from rusd.services import errors
 from rusd.services.context import Context
+from rusd.services.hashing import finish_hash
 from rusd.services.remote import Handler
 from rusd.state import AlarmResult, Kind, alarm_name
 from rusd.steps import PAGE, Steps, Turn
