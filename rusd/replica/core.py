@@ -11,10 +11,7 @@ There is one way for a write.  A single node takes it with a quorum of one.
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
-from collections.abc import Callable, Generator
-from struct import Struct
 from types import GeneratorType
 from typing import TYPE_CHECKING
 
@@ -26,7 +23,6 @@ from rusd.raft import (
     Entry,
     EntryType,
     Node,
-    NoLeader,
     NotLeader,
     ProposalDropped,
     Ready,
@@ -36,7 +32,6 @@ from rusd.raft import (
 )
 from rusd.replica import changes
 from rusd.replica.errors import (
-    NoLeaderError,
     RequestTimeoutError,
     SupersededError,
     TooManyRequestsError,
@@ -44,6 +39,8 @@ from rusd.replica.errors import (
 )
 from rusd.replica.forwarding import Forward
 from rusd.replica.machine import Machine
+from rusd.replica.reads import Reads
+from rusd.replica.waiting import UnderWay, Waiter, Waiting
 from rusd.state import STATE_ERRORS, Kind, MemberError, proposal
 from rusd.steps import Turn
 
@@ -56,45 +53,7 @@ MAX_UNAPPLIED_ENTRIES = 5000
 ENTRY_COST = 4
 """What a small entry and its answer take of a turn, in records."""
 
-READ_RETRY_TICKS = 5
-"""After so many ticks a follower asks the leader again about reads it has heard nothing of (etcd: 500 ms)."""
-
-_READ_CONTEXT = Struct(">IQ")  # boot, number
-
-Waiter = Callable[[object, Exception | None], None]
-"""Called once with ``(result, None)`` or ``(None, error)``."""
-
-
 _REFUSALS = (*STATE_ERRORS, SupersededError)
-
-
-class _Waiting:
-    """A proposal made here whose answer somebody waits for."""
-
-    __slots__ = ("kind", "request", "since", "waiter")
-
-    def __init__(self, kind: Kind | None, request: Message, waiter: Waiter, since: float) -> None:
-        self.kind = kind  # None: a change of the configuration
-        self.request = request
-        self.waiter = waiter
-        self.since = since
-
-
-class _UnderWay:
-    """An entry that is applied in steps, and who waits for it."""
-
-    __slots__ = ("entry", "steps", "waiting")
-
-    def __init__(self, entry: Entry, steps: Generator[None, None, object], waiting: _Waiting | None) -> None:
-        self.entry = entry
-        self.steps = steps
-        self.waiting = waiting
-
-    def give_up(self, error: Exception) -> None:
-        """Tell the caller not to wait; the entry is applied all the same."""
-        waiting, self.waiting = self.waiting, None
-        if waiting is not None:
-            waiting.waiter(None, error)
 
 
 class Core:
@@ -110,15 +69,11 @@ class Core:
         self._member = member
         self._boot = boot
         self._last_number = 0
-        self._waiting: dict[int, _Waiting] = {}
-        self._reads: dict[int, Waiter] = {}
-        self._reads_at: deque[tuple[int, int]] = deque()  # (index they wait for, number) once confirmed
-        self._read_marks: deque[tuple[float, int]] = deque()  # at each tick: the reads that were there
-        self._ticks_to_retry = READ_RETRY_TICKS
-        self._asked = (node.term, node.leader_id)  # in which term, and whom, reads were asked last
+        self._waiting: dict[int, Waiting] = {}
+        self._reads = Reads(node, boot)
         self._committed: deque[Entry] = deque()
         self._turn = Turn()
-        self._under_way: _UnderWay | None = None
+        self._under_way: UnderWay | None = None
         self.held = False
         """Whether somebody holds entries back, and would see that linearizable reads wait for them."""
         self._forwards: list[Forward] = []
@@ -146,7 +101,7 @@ class Core:
                 raise refusal_of(error) from error
             self._pass_on(error, EntryType.NORMAL, data)
         self._last_number = number
-        self._waiting[number] = _Waiting(kind, request, waiter, now)
+        self._waiting[number] = Waiting(kind, request, waiter, now)
 
     def propose_configuration(self, change: rusd_pb2.ConfigurationChange, waiter: Waiter, now: float) -> None:
         """Append ``change``, whose ``request_id`` is set here; ``waiter`` gets what the machine makes of it.
@@ -164,7 +119,7 @@ class Core:
         except ProposalDropped as error:
             self._pass_on(error, EntryType.CONFIGURATION, data)
         self._last_number = number
-        self._waiting[number] = _Waiting(None, change, waiter, now)
+        self._waiting[number] = Waiting(None, change, waiter, now)
 
     def _pass_on(self, error: ProposalDropped, kind: EntryType, data: bytes) -> None:
         """What was not appended goes to the leader, if it should have gone there and there is one."""
@@ -180,12 +135,7 @@ class Core:
         """
         if self.may_read_now():
             return True
-        self._last_number = number = self._last_number + 1
-        try:
-            self.node.read_index(self._read_context(number))
-        except NoLeader as error:
-            raise NoLeaderError from error
-        self._reads[number] = waiter
+        self._reads.ask(waiter)
         return False
 
     def receive_forward(self, forward: Forward) -> None:
@@ -230,8 +180,7 @@ class Core:
         job = self._under_way
         if job is not None and job.waiting is not None and now - job.waiting.since >= timeout:
             job.give_up(RequestTimeoutError())
-        self._expire_reads(now, timeout)
-        self._ask_again()
+        self._reads.tick(now, timeout)
 
     def persisted(self, ready: Ready) -> None:
         """What ``ready`` asked to persist is on stable storage."""
@@ -245,10 +194,8 @@ class Core:
             return None
         ready = self.node.ready()
         self._committed.extend(ready.committed)
-        for state in ready.reads:
-            boot, number = _READ_CONTEXT.unpack(state.context)
-            if boot == self._boot:  # else an answer that was on its way while this member restarted
-                self._reads_at.append((state.index, number))
+        if ready.reads:
+            self._reads.confirm(ready.reads)
         if ready.snapshot is not None:
             self._installing = ready.snapshot
         return ready
@@ -282,7 +229,7 @@ class Core:
             job.give_up(RequestTimeoutError())
         self.applied_index, self.applied_term = snapshot.index, snapshot.term
         self.node.applied(snapshot.index)
-        self._answer_reads()
+        self._reads.answer(self.applied_index)
 
     @property
     def unapplied(self) -> int:
@@ -299,8 +246,9 @@ class Core:
         """Whether :meth:`apply` has something to do."""
         if not self._may_apply():
             return False
-        reads = self._reads_at
-        return bool(self._committed or self._under_way or (reads and reads[0][0] <= self.applied_index))
+        if self._committed or self._under_way:
+            return True
+        return self._reads.may_answer(self.applied_index)
 
     def apply(self, budget: int) -> int:
         """Apply committed entries in log order and answer their callers, until ``budget`` is used up.
@@ -322,20 +270,17 @@ class Core:
             self._apply(committed.popleft())
         if self.applied_index != before:
             self.node.applied(self.applied_index)
-        self._answer_reads()
+        self._reads.answer(self.applied_index)
         return self.applied_index - before
 
     def fail_all(self, error: Exception) -> None:
         """Tell every waiting call that its outcome will not be known here."""
         waiting, self._waiting = self._waiting, {}
-        reads, self._reads = self._reads, {}
-        self._reads_at.clear()
         if self._under_way is not None:
             self._under_way.give_up(error)
         for entry in waiting.values():
             entry.waiter(None, error)
-        for waiter in reads.values():
-            waiter(None, error)
+        self._reads.fail_all(error)
 
     def _apply(self, entry: Entry) -> None:
         if entry.type == EntryType.CONFIGURATION:
@@ -362,7 +307,7 @@ class Core:
         except _REFUSALS as error:
             failure = error.with_traceback(None)  # the frame knows the error, the error knows the frame
         if type(result) is GeneratorType:
-            self._under_way = _UnderWay(entry, result, waiting)
+            self._under_way = UnderWay(entry, result, waiting)
             self._turn.left = 0  # nothing else may be applied before it is done
             return
         self.applied_index = entry.index
@@ -370,7 +315,7 @@ class Core:
         if waiting is not None:
             waiting.waiter(result, failure)
 
-    def _go_on(self, job: _UnderWay) -> None:
+    def _go_on(self, job: UnderWay) -> None:
         """Do what the turn allows of an entry under way."""
         result: object = None
         failure: Exception | None = None
@@ -414,46 +359,6 @@ class Core:
         if self.applied_index < node.commit_index and (self.held or self.applied_term != node.term):
             return False
         return node.is_sole_leader
-
-    def _read_context(self, number: int) -> bytes:
-        """What a read is known by: unlike its number, the context is not used again by a later life."""
-        return _READ_CONTEXT.pack(self._boot, number)
-
-    def _ask_again(self) -> None:
-        """Ask about unconfirmed reads again: questions and answers get lost, and leaders forget."""
-        node, asked = self.node, self._asked
-        self._ticks_to_retry -= 1
-        self._asked = (node.term, node.leader_id)
-        if self._asked == asked and (self._ticks_to_retry > 0 or node.role is Role.LEADER):
-            return
-        self._ticks_to_retry = READ_RETRY_TICKS
-        confirmed = {number for _, number in self._reads_at}
-        for number in self._reads:
-            if number not in confirmed:
-                with contextlib.suppress(NoLeader):
-                    node.read_index(self._read_context(number))
-
-    def _answer_reads(self) -> None:
-        reads_at = self._reads_at
-        while reads_at and reads_at[0][0] <= self.applied_index:
-            waiter = self._reads.pop(reads_at.popleft()[1], None)
-            if waiter is not None:
-                waiter(None, None)
-
-    def _expire_reads(self, now: float, timeout: float) -> None:
-        """Give up on reads that were there at a tick ``timeout`` seconds ago.
-
-        Reads have no time of their own: each tick notes which ones it found.
-        """
-        reads, marks = self._reads, self._read_marks
-        if reads:
-            marks.append((now, self._last_number))
-        while marks and now - marks[0][0] >= timeout:
-            newest = marks.popleft()[1]
-            for number in [number for number in reads if number <= newest]:
-                reads.pop(number)(None, RequestTimeoutError())
-        if not reads:
-            marks.clear()
 
     def check(self) -> None:
         """Raise :class:`AssertionError` if an invariant is broken."""

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from rusd.environment import Environment, Hooks
-from rusd.replica.core import Core, Waiter
+from rusd.replica.core import Core
 from rusd.replica.errors import StoppedError
 from rusd.replica.sync import SyncPolicy
+from rusd.replica.waiting import Waiter
 from rusd.signal import Signal
 from rusd.storage import StorageError, WalFailedError
 

@@ -23,7 +23,7 @@ from rusd.raft import (
     bootstrap,
 )
 from rusd.replica import ChangeRefusedError, Core, Forward, NoLeaderError
-from rusd.replica.core import READ_RETRY_TICKS
+from rusd.replica.reads import RETRY_TICKS
 from rusd.state import Kind, MemberExistsError
 from rusd.steps import Turn
 
@@ -218,14 +218,14 @@ def test_a_read_at_a_follower_sees_what_was_committed_before_it(cluster: Cluster
 
 @pytest.mark.parametrize("lost", [MessageType.READ_INDEX, MessageType.READ_INDEX_RESPONSE])
 def test_a_read_whose_question_or_answer_was_lost_is_asked_again(cluster: Cluster, lost: MessageType) -> None:
-    cluster.tick(2, READ_RETRY_TICKS)
+    cluster.tick(2, RETRY_TICKS)
     cluster.lost = lambda thing: isinstance(thing, Message) and thing.type is lost
     outcomes = cluster.read(2)
     cluster.settle()
     cluster.lost = lambda _thing: False
     cluster.settle()
     assert outcomes == []
-    cluster.tick(2, READ_RETRY_TICKS)
+    cluster.tick(2, RETRY_TICKS)
     cluster.settle()
     assert outcomes == [(None, None)]
 
