@@ -232,7 +232,8 @@ def test_reads_that_are_answered_leave_nothing_behind(make: Make) -> None:
         replica.run()
     replica.tick(0.1)
     core = replica.core
-    assert not (core._reads or core._reads_at or core._read_marks or core._waiting)
+    reads = core._reads
+    assert not (reads._waiting or reads._confirmed or reads._marks or core._waiting)
 
 
 def test_too_much_that_is_committed_and_not_applied_is_refused(make: Make) -> None:
