@@ -27,7 +27,7 @@ from rusd.net import Flusher
 from rusd.net import Limits as NetLimits
 from rusd.net import Server as NetServer
 from rusd.raft import Role
-from rusd.replica import Core, Replica, ReplicaError, Snapshotter
+from rusd.replica import Core, Replica, ReplicaError, Snapshotter, Transfers
 from rusd.services import Context, HeaderWriter, Limits, Quota, Services
 from rusd.services import errors as answers
 from rusd.services.reconfiguration import quorum
@@ -96,7 +96,11 @@ class Parts:
         self.expelled = trio.Event()
         """Set when another member says that this one was removed."""
         self.core = Core(
-            member.node, machine, member=member.member_id, boot=environment.random.getrandbits(32)
+            member.node,
+            machine,
+            member=member.member_id,
+            boot=environment.random.getrandbits(32),
+            election_timeout=self.election_timeout,
         )
         self.replica = Replica(
             self.core,
@@ -108,6 +112,8 @@ class Parts:
             before_answers=self._flusher.expect,
             after_apply=self._after_apply,
             disk_is_shared=lambda: self._snapshotter.active,
+            peers=network,
+            member_urls=lambda: {member.id: member.peer_urls for member in machine.members.all()},
         )
         self._snapshotter = Snapshotter(
             self.replica,
@@ -120,7 +126,21 @@ class Parts:
             snapshot_count=config.snapshot_count,
             last_index=member.snapshot_index,
             log_bytes=member.wal.bytes_after(member.snapshot_index),
+            threads=environment.threads,
         )
+        transfers = Transfers(
+            self.replica,
+            self._snapshotter,
+            network,
+            data_dir=member.data_dir,
+            machine=machine,
+            environment=environment,
+            log=log,
+            work=self._work,
+            tick_interval=config.heartbeat_interval / 1000,
+        )
+        self.replica.connect(transfers=transfers)
+        observer.store = lambda: machine.store
         observer.hub = WatchHub(machine.store)
         observer.lessor = Lessor(machine.leases, checkpoints="LeaseCheckpoint" in config.enabled_features)
         observer.quota = Quota(config.quota_backend_bytes, lambda: machine.store.bytes_in_use)

@@ -1,17 +1,16 @@
 """The server's side of one connection: HTTP/2 events in, handlers called, answers out.
 
 Sans-IO: bytes go through :attr:`ServerConnection.http2`, whose events arrive
-here; tasks, time and log lines belong to the :class:`Host`.  How requests are
-checked, and in which order, follows grpc-go's server transport, down to the
-texts; the constant parts of good answers are encoded once.  As in grpc-go, a
-unary call is answered when its first message is complete, whether or not its
-client half-closes.
+here; tasks, time and log lines belong to the :class:`~rusd.grpc.host.Host`.
+How requests are checked, and in which order, follows grpc-go's server transport,
+down to the texts; the constant parts of good answers are encoded once.  As in
+grpc-go, a unary call is answered when its first message is complete, whether or
+not its client half-closes.
 """
 
 from __future__ import annotations
 
 from struct import Struct
-from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
@@ -32,6 +31,7 @@ from rusd.grpc.deadlines import Deadlines
 from rusd.grpc.draining import Draining
 from rusd.grpc.framing import PREFIX_SIZE, frame, is_compressed, supported_encoding, unsupported_encoding
 from rusd.grpc.holdings import Holdings
+from rusd.grpc.host import Host
 from rusd.grpc.lingering import Lingering, too_much_unread
 from rusd.grpc.metadata import Header, decode_timeout
 from rusd.grpc.parts import Parts
@@ -48,31 +48,6 @@ _PREFIX = Struct(">BI")
 
 _NOT_COPIED = 32 * 1024  # an answer of so many bytes is sent behind its prefix, not in one with it
 _SOON_GIVEN_BACK = 4096  # a complete request's bytes up to which its window waits for its answer
-
-
-class Host(Protocol):
-    """What a connection needs from the network side."""
-
-    def monotonic(self) -> float:
-        """The time, in seconds."""
-
-    def start(self, call: ServerCall) -> None:
-        """Run the task or stream handler of ``call``; call ``finish``, ``answer`` or ``fail`` at its end."""
-
-    def start_long(self, call: ServerCall, answer: LongAnswer) -> None:
-        """Have a task send ``answer`` by :attr:`ServerConnection.parts`, then end the call."""
-
-    def wrote(self) -> None:
-        """There is something to send, outside the connection's turn."""
-
-    def grew(self) -> None:
-        """What :attr:`ServerConnection.held` weighs has grown by a good piece."""
-
-    def end(self, code: ErrorCode, reason: str) -> None:
-        """The client has gone too far: say so in a GOAWAY, call ``lost``, and close soon."""
-
-    def crashed(self, call: ServerCall, error: Exception) -> None:
-        """A handler raised what it should not have."""
 
 
 class ServerConnection:

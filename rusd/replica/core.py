@@ -11,166 +11,53 @@ There is one way for a write.  A single node takes it with a quorum of one.
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
-from collections.abc import Callable, Generator
-from struct import Struct
 from types import GeneratorType
-from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError
-
-from etcdpb import rusd_pb2
-from rusd.raft import (
-    ChangeRefused,
-    Entry,
-    EntryType,
-    Node,
-    NoLeader,
-    NotLeader,
-    ProposalDropped,
-    Ready,
-    Role,
-    Snapshot,
-    decode_configuration,
-)
+from rusd.raft import Configuration, Entry, EntryType, Node, Ready, Snapshot, decode_configuration
 from rusd.replica import changes
-from rusd.replica.errors import (
-    NoLeaderError,
-    RequestTimeoutError,
-    SupersededError,
-    TooManyRequestsError,
-    refusal_of,
-)
-from rusd.replica.forwarding import Forward
+from rusd.replica.errors import RequestTimeoutError, SupersededError
 from rusd.replica.machine import Machine
-from rusd.state import STATE_ERRORS, Kind, MemberError, proposal
+from rusd.replica.proposals import Proposals
+from rusd.replica.reads import Reads
+from rusd.replica.waiting import UnderWay, Waiter
+from rusd.state import STATE_ERRORS, proposal
 from rusd.steps import Turn
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-MAX_UNAPPLIED_ENTRIES = 5000
-"""Committed but unapplied entries above which new proposals are refused, as etcd does."""
 
 ENTRY_COST = 4
 """What a small entry and its answer take of a turn, in records."""
 
-READ_RETRY_TICKS = 5
-"""After so many ticks a follower asks the leader again about reads it has heard nothing of (etcd: 500 ms)."""
-
-_READ_CONTEXT = Struct(">IQ")  # boot, number
-
-Waiter = Callable[[object, Exception | None], None]
-"""Called once with ``(result, None)`` or ``(None, error)``."""
-
-
 _REFUSALS = (*STATE_ERRORS, SupersededError)
 
 
-class _Waiting:
-    """A proposal made here whose answer somebody waits for."""
-
-    __slots__ = ("kind", "request", "since", "waiter")
-
-    def __init__(self, kind: Kind | None, request: Message, waiter: Waiter, since: float) -> None:
-        self.kind = kind  # None: a change of the configuration
-        self.request = request
-        self.waiter = waiter
-        self.since = since
-
-
-class _UnderWay:
-    """An entry that is applied in steps, and who waits for it."""
-
-    __slots__ = ("entry", "steps", "waiting")
-
-    def __init__(self, entry: Entry, steps: Generator[None, None, object], waiting: _Waiting | None) -> None:
-        self.entry = entry
-        self.steps = steps
-        self.waiting = waiting
-
-    def give_up(self, error: Exception) -> None:
-        """Tell the caller not to wait; the entry is applied all the same."""
-        waiting, self.waiting = self.waiting, None
-        if waiting is not None:
-            waiting.waiter(None, error)
-
-
-class Core:
+class Core(Proposals):
     """One replica of the state machine.
 
     ``member`` and ``boot`` make request ids unique: ``boot`` is a random number
-    drawn once per start of the process.
+    drawn once per start of the process.  ``election_timeout`` is in seconds.
     """
 
-    def __init__(self, node: Node, machine: Machine, *, member: int, boot: int) -> None:
-        self.node = node
-        self._machine = machine
-        self._member = member
-        self._boot = boot
-        self._last_number = 0
-        self._waiting: dict[int, _Waiting] = {}
-        self._reads: dict[int, Waiter] = {}
-        self._reads_at: deque[tuple[int, int]] = deque()  # (index they wait for, number) once confirmed
-        self._read_marks: deque[tuple[float, int]] = deque()  # at each tick: the reads that were there
-        self._ticks_to_retry = READ_RETRY_TICKS
-        self._asked = (node.term, node.leader_id)  # in which term, and whom, reads were asked last
+    def __init__(
+        self, node: Node, machine: Machine, *, member: int, boot: int, election_timeout: float = 1.0
+    ) -> None:
+        super().__init__(node, machine, member=member, boot=boot, election_timeout=election_timeout)
+        self._reads = Reads(node, boot)
         self._committed: deque[Entry] = deque()
         self._turn = Turn()
-        self._under_way: _UnderWay | None = None
+        self._under_way: UnderWay | None = None
         self.held = False
         """Whether somebody holds entries back, and would see that linearizable reads wait for them."""
-        self._forwards: list[Forward] = []
         self._installing: Snapshot | None = None
+        self._leader = (node.term, node.leader_id)  # as :meth:`ready` saw it last
         self.applied_index = node.applied_index
         self.applied_term = node.log.term(node.applied_index) or 0
+        self._belongs = member in node.configuration_at(node.applied_index).members
+        self.applied_configurations = 0
+        """How many configurations have been applied: another number, another set of members."""
+        self.is_removed = False
+        """Whether this member has left the cluster for good, as of the entries applied."""
 
     # -- in --------------------------------------------------------------------
-
-    def propose(self, kind: Kind, request: Message, waiter: Waiter, now: float, *, term: int = 0) -> None:
-        """Append ``request`` to the log; ``waiter`` gets its result once it is applied.
-
-        A follower passes it on to the leader (:meth:`take_forwards`).  ``now`` is in seconds of
-        the monotonic clock.  ``term`` is given for what a leader decided by itself.  Raises a
-        :class:`ReplicaError` if nothing was appended or passed on.
-        """
-        if self.node.commit_index - self.applied_index > MAX_UNAPPLIED_ENTRIES:
-            raise TooManyRequestsError
-        number = self._last_number + 1
-        data = proposal.encode(kind, self._member, self._boot, number, request, term=term)
-        try:
-            self.node.propose(data)
-        except ProposalDropped as error:
-            if term:
-                raise refusal_of(error) from error
-            self._pass_on(error, EntryType.NORMAL, data)
-        self._last_number = number
-        self._waiting[number] = _Waiting(kind, request, waiter, now)
-
-    def propose_configuration(self, change: rusd_pb2.ConfigurationChange, waiter: Waiter, now: float) -> None:
-        """Append ``change``, whose ``request_id`` is set here; ``waiter`` gets what the machine makes of it.
-
-        A follower passes it on, and the leader drops what it would refuse.  Raises
-        :class:`ChangeRefusedError` if Raft can't make the change, or not now, a
-        :class:`~rusd.state.MemberError`, and what :meth:`propose` raises.
-        """
-        number = self._last_number + 1
-        request_id = rusd_pb2.RequestId(member=self._member, boot=self._boot, number=number)
-        change.request_id.CopyFrom(request_id)
-        data = change.SerializeToString()
-        try:
-            self._append_change(change, data)
-        except ProposalDropped as error:
-            self._pass_on(error, EntryType.CONFIGURATION, data)
-        self._last_number = number
-        self._waiting[number] = _Waiting(None, change, waiter, now)
-
-    def _pass_on(self, error: ProposalDropped, kind: EntryType, data: bytes) -> None:
-        """What was not appended goes to the leader, if it should have gone there and there is one."""
-        if not isinstance(error, NotLeader) or not error.leader_id:
-            raise refusal_of(error) from error
-        self._forwards.append(Forward(self._member, error.leader_id, kind, data))
 
     def read_index(self, waiter: Waiter) -> bool:
         """Ask for a linearizable read (Raft thesis, section 6.4).
@@ -180,64 +67,20 @@ class Core:
         """
         if self.may_read_now():
             return True
-        self._last_number = number = self._last_number + 1
-        try:
-            self.node.read_index(self._read_context(number))
-        except NoLeader as error:
-            raise NoLeaderError from error
-        self._reads[number] = waiter
+        self._follow_leader()  # a change before the question does not concern it
+        self._reads.ask(waiter)
         return False
-
-    def receive_forward(self, forward: Forward) -> None:
-        """A follower passes a proposal on.  Dropped if this member can't append it, or it makes no sense."""
-        try:
-            if forward.type == EntryType.CONFIGURATION:
-                change = rusd_pb2.ConfigurationChange.FromString(forward.data)
-                self._append_change(change, forward.data)
-            else:
-                proposal.decode(forward.data)  # what is appended must apply
-                self.node.propose(forward.data)
-        except (ProposalDropped, MemberError, ValueError, DecodeError):
-            return
-
-    def _append_change(self, change: rusd_pb2.ConfigurationChange, data: bytes) -> None:
-        """What a leader does with a change: look whether it makes sense, and append it."""
-        if self.node.role is Role.LEADER:
-            self.require_sense(data)
-        self.node.propose_configuration(changes.raft_change(change), data)
-
-    def require_sense(self, data: bytes) -> None:
-        """A change is judged by the state that all changes before it have made, here, where it is appended.
-
-        Who asked may be behind: what it takes for a stranger may have become a learner, and then
-        Raft would promote what the state machine adds.
-        """
-        if self.node.configuration_index > self.applied_index:
-            raise ChangeRefused("an earlier change is not applied yet")
-        self._machine.check_configuration(data)
-
-    @property
-    def change_under_way(self) -> bool:
-        """Whether a change of the configuration has to wait for what was appended before it."""
-        node = self.node
-        return not node.may_change_configuration() or node.configuration_index > self.applied_index
 
     def tick(self, now: float, timeout: float) -> None:
         """A heartbeat interval has passed; give up on calls older than ``timeout`` seconds."""
         self.node.tick()
-        # Numbers grow and so does `since`: the oldest call stands first.
-        while self._waiting:
-            number = next(iter(self._waiting))
-            waiting = self._waiting[number]
-            if now - waiting.since < timeout:
-                break
-            del self._waiting[number]
-            waiting.waiter(None, RequestTimeoutError())
+        self.causes.tick(now)
+        self.offer_again()  # a transfer may have come to nothing
+        self._expire(now, timeout)
         job = self._under_way
         if job is not None and job.waiting is not None and now - job.waiting.since >= timeout:
-            job.give_up(RequestTimeoutError())
-        self._expire_reads(now, timeout)
-        self._ask_again()
+            job.give_up(self.causes.error(job.waiting.since))
+        self._reads.tick(now, timeout)
 
     def persisted(self, ready: Ready) -> None:
         """What ``ready`` asked to persist is on stable storage."""
@@ -247,22 +90,27 @@ class Core:
 
     def ready(self) -> Ready | None:
         """What is to be done next, or None.  Committed entries are kept for :meth:`apply`."""
-        if not self.node.has_ready():
+        node = self.node
+        self._follow_leader()
+        if not node.has_ready():
             return None
-        ready = self.node.ready()
+        ready = node.ready()
         self._committed.extend(ready.committed)
-        for state in ready.reads:
-            boot, number = _READ_CONTEXT.unpack(state.context)
-            if boot == self._boot:  # else an answer that was on its way while this member restarted
-                self._reads_at.append((state.index, number))
+        if ready.reads:
+            self._reads.confirm(ready.reads)
         if ready.snapshot is not None:
             self._installing = ready.snapshot
         return ready
 
-    def take_forwards(self) -> list[Forward]:
-        """Proposals to pass on to the leader, each handed out once."""
-        forwards, self._forwards = self._forwards, []
-        return forwards
+    def _follow_leader(self) -> None:
+        """If there is another leader, or the same in another term, tell those who wait."""
+        node = self.node
+        if (node.term, node.leader_id) == self._leader:
+            return
+        self._leader = (node.term, node.leader_id)
+        if node.leader_id:
+            self._reads.leader_changed()
+            self.offer_again()
 
     @property
     def installing(self) -> Snapshot | None:
@@ -287,8 +135,9 @@ class Core:
             job.steps.close()
             job.give_up(RequestTimeoutError())
         self.applied_index, self.applied_term = snapshot.index, snapshot.term
+        self._note_membership(snapshot.configuration)
         self.node.applied(snapshot.index)
-        self._answer_reads()
+        self._reads.answer(self.applied_index)
 
     @property
     def unapplied(self) -> int:
@@ -305,8 +154,9 @@ class Core:
         """Whether :meth:`apply` has something to do."""
         if not self._may_apply():
             return False
-        reads = self._reads_at
-        return bool(self._committed or self._under_way or (reads and reads[0][0] <= self.applied_index))
+        if self._committed or self._under_way:
+            return True
+        return self._reads.may_answer(self.applied_index)
 
     def apply(self, budget: int) -> int:
         """Apply committed entries in log order and answer their callers, until ``budget`` is used up.
@@ -328,20 +178,15 @@ class Core:
             self._apply(committed.popleft())
         if self.applied_index != before:
             self.node.applied(self.applied_index)
-        self._answer_reads()
+        self._reads.answer(self.applied_index)
         return self.applied_index - before
 
     def fail_all(self, error: Exception) -> None:
         """Tell every waiting call that its outcome will not be known here."""
-        waiting, self._waiting = self._waiting, {}
-        reads, self._reads = self._reads, {}
-        self._reads_at.clear()
         if self._under_way is not None:
             self._under_way.give_up(error)
-        for entry in waiting.values():
-            entry.waiter(None, error)
-        for waiter in reads.values():
-            waiter(None, error)
+        self._fail_waiting(error)
+        self._reads.fail_all(error)
 
     def _apply(self, entry: Entry) -> None:
         if entry.type == EntryType.CONFIGURATION:
@@ -368,7 +213,7 @@ class Core:
         except _REFUSALS as error:
             failure = error.with_traceback(None)  # the frame knows the error, the error knows the frame
         if type(result) is GeneratorType:
-            self._under_way = _UnderWay(entry, result, waiting)
+            self._under_way = UnderWay(entry, result, waiting)
             self._turn.left = 0  # nothing else may be applied before it is done
             return
         self.applied_index = entry.index
@@ -376,7 +221,7 @@ class Core:
         if waiting is not None:
             waiting.waiter(result, failure)
 
-    def _go_on(self, job: _UnderWay) -> None:
+    def _go_on(self, job: UnderWay) -> None:
         """Do what the turn allows of an entry under way."""
         result: object = None
         failure: Exception | None = None
@@ -399,12 +244,20 @@ class Core:
         self.applied_term = entry.term
 
     def _apply_configuration(self, entry: Entry) -> None:
-        _, context = decode_configuration(entry.data)
+        configuration, context = decode_configuration(entry.data)
         result = self._machine.apply_configuration(context)
         self._applied(entry)
+        self._note_membership(configuration)
         waiting = self._waiting.pop(changes.request_number(context, self._member, self._boot), None)
         if waiting is not None:
             waiting.waiter(result, None)
+
+    def _note_membership(self, configuration: Configuration) -> None:
+        """Who once belonged and does no more was removed; who does not belong yet is about to."""
+        self.applied_configurations += 1
+        belongs = self._member in configuration.members
+        self.is_removed = self.is_removed or (self._belongs and not belongs)
+        self._belongs = belongs
 
     def _may_apply(self) -> bool:
         """Not between the log's replacement by a snapshot and the state's."""
@@ -420,46 +273,6 @@ class Core:
         if self.applied_index < node.commit_index and (self.held or self.applied_term != node.term):
             return False
         return node.is_sole_leader
-
-    def _read_context(self, number: int) -> bytes:
-        """What a read is known by: unlike its number, the context is not used again by a later life."""
-        return _READ_CONTEXT.pack(self._boot, number)
-
-    def _ask_again(self) -> None:
-        """Ask about unconfirmed reads again: questions and answers get lost, and leaders forget."""
-        node, asked = self.node, self._asked
-        self._ticks_to_retry -= 1
-        self._asked = (node.term, node.leader_id)
-        if self._asked == asked and (self._ticks_to_retry > 0 or node.role is Role.LEADER):
-            return
-        self._ticks_to_retry = READ_RETRY_TICKS
-        confirmed = {number for _, number in self._reads_at}
-        for number in self._reads:
-            if number not in confirmed:
-                with contextlib.suppress(NoLeader):
-                    node.read_index(self._read_context(number))
-
-    def _answer_reads(self) -> None:
-        reads_at = self._reads_at
-        while reads_at and reads_at[0][0] <= self.applied_index:
-            waiter = self._reads.pop(reads_at.popleft()[1], None)
-            if waiter is not None:
-                waiter(None, None)
-
-    def _expire_reads(self, now: float, timeout: float) -> None:
-        """Give up on reads that were there at a tick ``timeout`` seconds ago.
-
-        Reads have no time of their own: each tick notes which ones it found.
-        """
-        reads, marks = self._reads, self._read_marks
-        if reads:
-            marks.append((now, self._last_number))
-        while marks and now - marks[0][0] >= timeout:
-            newest = marks.popleft()[1]
-            for number in [number for number in reads if number <= newest]:
-                reads.pop(number)(None, RequestTimeoutError())
-        if not reads:
-            marks.clear()
 
     def check(self) -> None:
         """Raise :class:`AssertionError` if an invariant is broken."""

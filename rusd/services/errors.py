@@ -13,11 +13,17 @@ import attrs
 from rusd import lease, mvcc
 from rusd.grpc import Code, StatusError
 from rusd.replica import (
+    BadTransfereeError,
+    ConnectionLostError,
+    LeaderChangedError,
+    LeaderFailedError,
     NoLeaderError,
+    NotLeaderError,
     ReplicaError,
     RequestTimeoutError,
     StoppedError,
     TooManyRequestsError,
+    TransferTimeoutError,
 )
 from rusd.state import (
     STATE_ERRORS,
@@ -58,16 +64,22 @@ REQUEST_TOO_LARGE = _Reason(Code.INVALID_ARGUMENT, "etcdserver: request is too l
 TOO_MANY_REQUESTS = _Reason(Code.UNKNOWN, "etcdserver: too many requests")
 NO_LEADER = _Reason(Code.UNAVAILABLE, "etcdserver: no leader")
 STOPPED = _Reason(Code.UNAVAILABLE, "etcdserver: server stopped")
+LEADER_CHANGED = _Reason(Code.UNAVAILABLE, "etcdserver: leader changed")
+NOT_LEADER = _Reason(Code.FAILED_PRECONDITION, "etcdserver: not leader")
+BAD_TRANSFEREE = _Reason(Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
+TRANSFER_TIMEOUT = _Reason(Code.UNKNOWN, "etcdserver: request timed out, leader transfer took too long")
 TIMEOUT = _Reason(Code.UNAVAILABLE, "etcdserver: request timed out")
+TIMEOUT_LEADER_FAILED = _Reason(
+    Code.UNAVAILABLE, "etcdserver: request timed out, possibly due to previous leader failure"
+)
+TIMEOUT_CONNECTION_LOST = _Reason(
+    Code.UNAVAILABLE, "etcdserver: request timed out, possibly due to connection lost"
+)
 CORRUPT = _Reason(Code.DATA_LOSS, "etcdserver: corrupt cluster")
 APPLY_TIMEOUT = _Reason(
     Code.UNAVAILABLE, "etcdserver: request timed out, waiting for the applied index took too long"
 )
-LEADER_CHANGED = _Reason(Code.UNAVAILABLE, "etcdserver: leader changed")
-NOT_LEADER = _Reason(Code.FAILED_PRECONDITION, "etcdserver: not leader")
 NOT_PRIMARY = _Reason(Code.UNKNOWN, "not a primary lessor")
-BAD_TRANSFEREE = _Reason(Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
-TRANSFER_TIMEOUT = _Reason(Code.UNKNOWN, "etcdserver: request timed out, leader transfer took too long")
 MEMBER_EXISTS = _Reason(Code.FAILED_PRECONDITION, "etcdserver: member ID already exist")
 MEMBER_NOT_FOUND = _Reason(Code.NOT_FOUND, "etcdserver: member not found")
 MEMBER_NOT_LEARNER = _Reason(Code.FAILED_PRECONDITION, "etcdserver: can only promote a learner member")
@@ -103,7 +115,13 @@ _BY_EXCEPTION: dict[type[Exception], _Reason] = {
     PeerUrlExistsError: PEER_URL_EXISTS,
     TooManyLearnersError: TOO_MANY_LEARNERS,
     NoLeaderError: NO_LEADER,
+    LeaderChangedError: LEADER_CHANGED,
+    NotLeaderError: NOT_LEADER,
+    BadTransfereeError: BAD_TRANSFEREE,
+    TransferTimeoutError: TRANSFER_TIMEOUT,
     RequestTimeoutError: TIMEOUT,
+    LeaderFailedError: TIMEOUT_LEADER_FAILED,
+    ConnectionLostError: TIMEOUT_CONNECTION_LOST,
     StoppedError: STOPPED,
     TooManyRequestsError: TOO_MANY_REQUESTS,
 }

@@ -21,8 +21,7 @@ from etcdpb import rusd_pb2
 from rusd.mvcc import Compaction, DeleteResult, PutResult, TxnResult
 from rusd.raft import Configuration, Entry, EntryType, Node, bootstrap, decode_configuration
 from rusd.raft import Log as RaftLog
-from rusd.replica import Core
-from rusd.replica.core import Waiter
+from rusd.replica import Core, Waiter
 from rusd.services import encoding
 from rusd.state import STATE_ERRORS, Kind, StateMachine, proposal
 from rusd.steps import ENDLESS, Steps, Turn

@@ -61,6 +61,8 @@ class Liveness:
         for _ in range(LEADER_TIMEOUTS * world.settings.election_ticks):
             self._pass(1 / world.settings.election_ticks)
             for leader in world.leaders()[:1]:
+                if leader.node.id not in leader.node.configuration.voters:
+                    continue  # it leads until its own removal is committed (thesis 4.2.2)
                 members = self._members(leader)
                 if all(member is not None and member.node.leader_id == leader.node.id for member in members):
                     self._require_few_terms(leader, before)

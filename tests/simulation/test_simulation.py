@@ -34,7 +34,10 @@ def run(seeds: range, profile: str, nodes: int, *, quiet: bool = True) -> Covera
         try:
             total.update(simulate(seed, settings, PROFILES[profile]).coverage)
         except Exception as error:
-            error.add_note(f"python -m tests.simulation --seeds {seed} --nodes {nodes} --profile {profile}")
+            plain = "" if quiet else " --plain"
+            error.add_note(
+                f"python -m tests.simulation --seeds {seed} --nodes {nodes} --profile {profile}{plain}"
+            )
             raise
     return total
 
