@@ -30,6 +30,7 @@ from rusd.grpc.admission import (
 from rusd.grpc.call import LongAnswer, Pending
 from rusd.grpc.deadlines import Deadlines
 from rusd.grpc.draining import Draining
+from rusd.grpc.feed import FeedCall
 from rusd.grpc.framing import PREFIX_SIZE, frame, is_compressed, supported_encoding, unsupported_encoding
 from rusd.grpc.holdings import Holdings
 from rusd.grpc.lingering import Lingering, too_much_unread
@@ -187,15 +188,19 @@ class ServerConnection:
             return
         if is_compressed(encoding):
             block = response_block(content_type, encoding)
-        kind = StreamCall if method.kind is Kind.STREAM else ServerCall
+        streams = method.kind is Kind.STREAM or method.kind is Kind.FEED
+        kind = (StreamCall if method.kind is Kind.STREAM else FeedCall) if streams else ServerCall
         call = kind(self, stream_id, method, headers, deadline=deadline, encoding=encoding, block=block)
         self._calls[stream_id] = call
         if deadline is not None:
             self._unarmed.append(call)
-        if method.kind is Kind.STREAM:
+        if streams:
             call.served = True
             call.ended = end_stream
-            self._host.start(call)
+            if isinstance(call, FeedCall):
+                call.start()
+            else:
+                self._host.start(call)
         elif end_stream:
             call.receive(b"", True)
 
