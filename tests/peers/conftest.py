@@ -97,6 +97,12 @@ class Network:
         self._held: set[tuple[str, str]] = set()
         self._cut: set[tuple[str, int]] = set()
         self.owners: dict[int, str] = {}
+        self.dialled: dict[int, str] = {}
+
+    def wire(self, channel: Any, here: str, there: str) -> Wire:
+        wire = Wire(channel, self, here, there)
+        self.wires.add(wire)
+        return wire
 
     def holds(self, way: tuple[str, str]) -> bool:
         return way in self._held
@@ -136,7 +142,7 @@ class _SeenFrom:
     async def listen(self, host: str, port: int) -> Any:
         listener = await self._network.memory.listen(host, port)
         self._network.owners[listener.address[1]] = self._name
-        return listener
+        return _Listener(listener, self._network, self._name)
 
     async def connect(self, host: str, port: int) -> Any:
         network = self._network
@@ -146,10 +152,31 @@ class _SeenFrom:
             raise ConnectionRefusedError("cut")
         while network.holds((self._name, there)) or network.holds((there, self._name)):
             await network.changed.park()
-        wire = Wire(await network.memory.connect(host, port), network, self._name, there)
-        network.wires.add(wire)
+        channel = await network.memory.connect(host, port)
+        network.dialled[id(channel._outgoing)] = self._name
         network.connections += 1
-        return wire
+        return network.wire(channel, self._name, there)
+
+
+class _Listener:
+    """Wraps what it accepts: whose connection it is, is known from the pipe it shares with the other end."""
+
+    def __init__(self, inner: Any, network: Network, name: str) -> None:
+        self._inner = inner
+        self._network = network
+        self._name = name
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self._inner.address  # type: ignore[no-any-return]
+
+    async def accept(self) -> Any:
+        channel = await self._inner.accept()
+        there = self._network.dialled.pop(id(channel._incoming), "?")
+        return self._network.wire(channel, self._name, there)
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 class Inbox:

@@ -12,10 +12,10 @@ from rusd.peers import PeerError
 from rusd.raft import EntryType
 from rusd.replica.forwarding import Forward
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
-async def test_messages_arrive_whole_and_in_order(kit: Any) -> None:
+
+async def test_messages_arrive_whole_and_in_order(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b, c = await cluster.join(1, 2, 3)
         sent = [kit.heartbeat(1, 2, 1), kit.append(1, 2, 7), kit.append(1, 3, 7), kit.heartbeat(1, 3, 2)]
@@ -27,7 +27,7 @@ async def test_messages_arrive_whole_and_in_order(kit: Any) -> None:
         assert not a.inbox.lost
 
 
-async def test_what_is_sent_in_one_turn_leaves_in_it(kit: Any) -> None:
+async def test_what_is_sent_in_one_turn_leaves_in_it(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         before = b.server.connections
@@ -39,7 +39,7 @@ async def test_what_is_sent_in_one_turn_leaves_in_it(kit: Any) -> None:
         assert b.server.connections == before == 1
 
 
-async def test_forwards_arrive_once_with_their_senders_id(kit: Any) -> None:
+async def test_forwards_arrive_once_with_their_senders_id(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         a.transport.forward([Forward(1, 2, EntryType.NORMAL, b"write"), Forward(1, 2, EntryType.CONFIGURATION, b"")])
@@ -50,7 +50,7 @@ async def test_forwards_arrive_once_with_their_senders_id(kit: Any) -> None:
         ]
 
 
-async def test_appends_to_nobody_are_told_and_heartbeats_are_not(kit: Any) -> None:
+async def test_appends_to_nobody_are_told_and_heartbeats_are_not(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a = await cluster.start(1)
         a.transport.send([kit.heartbeat(1, 9)])
@@ -59,7 +59,7 @@ async def test_appends_to_nobody_are_told_and_heartbeats_are_not(kit: Any) -> No
         assert a.inbox.lost == [9]
 
 
-async def test_large_appends_arrive_in_several_parts(kit: Any) -> None:
+async def test_large_appends_arrive_in_several_parts(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         sent = [kit.append(1, 2, index, bytes(700_000)) for index in range(20)]
@@ -68,7 +68,7 @@ async def test_large_appends_arrive_in_several_parts(kit: Any) -> None:
         assert b.inbox.messages == sent
 
 
-async def test_a_lost_connection_is_told_and_made_again_within_a_heartbeat_or_two(kit: Any) -> None:
+async def test_a_lost_connection_is_told_and_made_again_within_a_heartbeat_or_two(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         began = trio.current_time()
@@ -81,7 +81,7 @@ async def test_a_lost_connection_is_told_and_made_again_within_a_heartbeat_or_tw
         await b.inbox.until(lambda: b.inbox.messages[-1:] == [kit.heartbeat(1, 2, 5)])
 
 
-async def test_a_restarted_peer_is_reached_at_once_because_it_calls_first(kit: Any) -> None:
+async def test_a_restarted_peer_is_reached_at_once_because_it_calls_first(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         b.stop()
@@ -98,7 +98,7 @@ async def test_a_restarted_peer_is_reached_at_once_because_it_calls_first(kit: A
         assert trio.current_time() - began < 0.1
 
 
-async def test_a_silent_network_is_noticed_and_messages_flow_soon_after_it_speaks_again(kit: Any) -> None:
+async def test_a_silent_network_is_noticed_and_messages_flow_soon_after_it_speaks_again(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         cluster.network.partition("n1", "n2")
@@ -115,7 +115,7 @@ async def test_a_silent_network_is_noticed_and_messages_flow_soon_after_it_speak
         assert a.server.connections == b.server.connections == 1  # the old ones are gone, on both sides
 
 
-async def test_one_way_silence_is_noticed_by_both(kit: Any) -> None:
+async def test_one_way_silence_is_noticed_by_both(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         cluster.network.hold("n1", "n2")
@@ -124,7 +124,7 @@ async def test_one_way_silence_is_noticed_by_both(kit: Any) -> None:
         assert b.transport.active_since(1) is None
 
 
-async def test_a_peer_that_takes_nothing_costs_a_bounded_amount_of_memory(kit: Any) -> None:
+async def test_a_peer_that_takes_nothing_costs_a_bounded_amount_of_memory(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         cluster.network.hold("n1", "n2")
@@ -140,7 +140,7 @@ async def test_a_peer_that_takes_nothing_costs_a_bounded_amount_of_memory(kit: A
         assert a.transport.held_bytes == 0  # given up, and with it what waited
 
 
-async def test_a_peer_that_moves_is_followed(kit: Any) -> None:
+async def test_a_peer_that_moves_is_followed(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         b.stop()
@@ -154,7 +154,7 @@ async def test_a_peer_that_moves_is_followed(kit: Any) -> None:
         await b.inbox.until(lambda: b.inbox.messages == [kit.heartbeat(1, 2, 3)])
 
 
-async def test_a_member_that_is_none_any_more_is_not_reached(kit: Any) -> None:
+async def test_a_member_that_is_none_any_more_is_not_reached(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b, c = await cluster.join(1, 2, 3)
         a.transport.set_members({3: [c.url]})
@@ -165,7 +165,7 @@ async def test_a_member_that_is_none_any_more_is_not_reached(kit: Any) -> None:
         assert a.transport.active_since(2) is None
 
 
-async def test_the_members_may_be_known_before_anything_runs(kit: Any) -> None:
+async def test_the_members_may_be_known_before_anything_runs(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a = await cluster.start(1)
         a.transport.set_members({1: [a.url], 2: ["http://127.0.0.1:40000"]})
@@ -174,7 +174,7 @@ async def test_the_members_may_be_known_before_anything_runs(kit: Any) -> None:
         await a.until_active(b)
 
 
-async def test_a_stranger_can_be_answered_at_the_url_it_names(kit: Any) -> None:
+async def test_a_stranger_can_be_answered_at_the_url_it_names(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a = await cluster.start(1)
         b = await cluster.start(2)
@@ -191,7 +191,7 @@ async def test_a_stranger_can_be_answered_at_the_url_it_names(kit: Any) -> None:
         assert len(cluster.network.attempts) == attempts  # forgotten with its last stream
 
 
-async def test_going_away_makes_a_peer_let_go(kit: Any) -> None:
+async def test_going_away_makes_a_peer_let_go(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         began = trio.current_time()
@@ -203,7 +203,7 @@ async def test_going_away_makes_a_peer_let_go(kit: Any) -> None:
 # -- calls --------------------------------------------------------------------------------
 
 
-async def test_a_call_is_answered_by_the_peers_handler(kit: Any) -> None:
+async def test_a_call_is_answered_by_the_peers_handler(kit: Any, autojump_clock: Any) -> None:
     async def reverse(sender: int, payload: bytes) -> bytes:
         return b"%d:" % sender + payload[::-1]
 
@@ -213,7 +213,7 @@ async def test_a_call_is_answered_by_the_peers_handler(kit: Any) -> None:
         assert await a.transport.call(2, "Reverse", b"", 5) == b"1:"
 
 
-async def test_a_handlers_status_is_the_callers_and_everything_else_a_peer_error(kit: Any) -> None:
+async def test_a_handlers_status_is_the_callers_and_everything_else_a_peer_error(kit: Any, autojump_clock: Any) -> None:
     async def refuse(_: int, payload: bytes) -> bytes:
         raise StatusError(Code.UNAVAILABLE, "etcdserver: no leader")
 
@@ -238,7 +238,7 @@ async def test_a_handlers_status_is_the_callers_and_everything_else_a_peer_error
             await a.transport.call(2, "Refuse", b"", 3)
 
 
-async def test_a_call_waits_for_a_peer_that_comes_back_in_time(kit: Any) -> None:
+async def test_a_call_waits_for_a_peer_that_comes_back_in_time(kit: Any, autojump_clock: Any) -> None:
     async def echo(_: int, payload: bytes) -> bytes:
         return payload
 
