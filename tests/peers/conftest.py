@@ -306,9 +306,7 @@ class Cluster:
                     task_status.started()
 
         await self._nursery.start(run)
-        return Node(
-            name, number, inbox, transport, server, sink, environment, port, scope, removed, told
-        )
+        return Node(name, number, inbox, transport, server, sink, environment, port, scope, removed, told)
 
     async def join(self, *numbers: int, **options: Any) -> list[Node]:
         """Start these members and let them know each other."""

@@ -13,8 +13,6 @@ from rusd.raft import EntryType
 from rusd.replica.forwarding import Forward
 
 
-
-
 async def test_messages_arrive_whole_and_in_order(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b, c = await cluster.join(1, 2, 3)
@@ -42,7 +40,9 @@ async def test_what_is_sent_in_one_turn_leaves_in_it(kit: Any, autojump_clock: A
 async def test_forwards_arrive_once_with_their_senders_id(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
-        a.transport.forward([Forward(1, 2, EntryType.NORMAL, b"write"), Forward(1, 2, EntryType.CONFIGURATION, b"")])
+        a.transport.forward(
+            [Forward(1, 2, EntryType.NORMAL, b"write"), Forward(1, 2, EntryType.CONFIGURATION, b"")]
+        )
         await b.inbox.until(lambda: len(b.inbox.forwards) == 2)
         assert b.inbox.forwards == [
             Forward(1, 2, EntryType.NORMAL, b"write"),
@@ -68,7 +68,9 @@ async def test_large_appends_arrive_in_several_parts(kit: Any, autojump_clock: A
         assert b.inbox.messages == sent
 
 
-async def test_a_lost_connection_is_told_and_made_again_within_a_heartbeat_or_two(kit: Any, autojump_clock: Any) -> None:
+async def test_a_lost_connection_is_told_and_made_again_within_a_heartbeat_or_two(
+    kit: Any, autojump_clock: Any
+) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         began = trio.current_time()
@@ -81,7 +83,9 @@ async def test_a_lost_connection_is_told_and_made_again_within_a_heartbeat_or_tw
         await b.inbox.until(lambda: b.inbox.messages[-1:] == [kit.heartbeat(1, 2, 5)])
 
 
-async def test_a_restarted_peer_is_reached_at_once_because_it_calls_first(kit: Any, autojump_clock: Any) -> None:
+async def test_a_restarted_peer_is_reached_at_once_because_it_calls_first(
+    kit: Any, autojump_clock: Any
+) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         b.stop()
@@ -98,7 +102,9 @@ async def test_a_restarted_peer_is_reached_at_once_because_it_calls_first(kit: A
         assert trio.current_time() - began < 0.1
 
 
-async def test_a_silent_network_is_noticed_and_messages_flow_soon_after_it_speaks_again(kit: Any, autojump_clock: Any) -> None:
+async def test_a_silent_network_is_noticed_and_messages_flow_soon_after_it_speaks_again(
+    kit: Any, autojump_clock: Any
+) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         cluster.network.partition("n1", "n2")
@@ -124,7 +130,9 @@ async def test_one_way_silence_is_noticed_by_both(kit: Any, autojump_clock: Any)
         assert b.transport.active_since(1) is None
 
 
-async def test_a_peer_that_takes_nothing_costs_a_bounded_amount_of_memory(kit: Any, autojump_clock: Any) -> None:
+async def test_a_peer_that_takes_nothing_costs_a_bounded_amount_of_memory(
+    kit: Any, autojump_clock: Any
+) -> None:
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         cluster.network.hold("n1", "n2")
@@ -213,7 +221,9 @@ async def test_a_call_is_answered_by_the_peers_handler(kit: Any, autojump_clock:
         assert await a.transport.call(2, "Reverse", b"", 5) == b"1:"
 
 
-async def test_a_handlers_status_is_the_callers_and_everything_else_a_peer_error(kit: Any, autojump_clock: Any) -> None:
+async def test_a_handlers_status_is_the_callers_and_everything_else_a_peer_error(
+    kit: Any, autojump_clock: Any
+) -> None:
     async def refuse(_: int, payload: bytes) -> bytes:
         raise StatusError(Code.UNAVAILABLE, "etcdserver: no leader")
 
