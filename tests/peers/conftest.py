@@ -349,14 +349,13 @@ def append(from_: int, to: int, index: int = 0, data: bytes = b"x", count: int =
     )
 
 
-@attrs.frozen
 class Kit:
     """What tests of this package use, by name: test modules don't import each other."""
 
-    running: Any = staticmethod(running)
-    introduce: Any = staticmethod(introduce)
-    heartbeat: Any = staticmethod(heartbeat)
-    append: Any = staticmethod(append)
+    running = staticmethod(running)
+    introduce = staticmethod(introduce)
+    heartbeat = staticmethod(heartbeat)
+    append = staticmethod(append)
 
 
 @pytest.fixture

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import trio
 
+from rusd.grpc import StatusError
+from rusd.logs import make_logger
 from rusd.net import connect
 from rusd.peers.identity import MISMATCH_TEXT, REMOVED_TEXT
 
@@ -111,17 +114,11 @@ async def test_a_client_without_a_name_is_refused_every_method(kit: Any, autojum
 
     async with kit.running() as cluster:
         a = await cluster.start(1, calls={"Never": never})
-        from rusd.logs import make_logger
-
         log = make_logger(a.sink, a.environment.clock)
         async with connect(a.environment, "127.0.0.1", a.port, log) as client:
             for method in ("Messages", "Snapshot", "Never"):
                 for metadata in ((), (("x-server-from", b"zz"),), (("x-server-from", b"1" * 99),)):
                     async with client.stream(f"/rusdpb.Peer/{method}", metadata) as stream:
                         await stream.send(b"")
-                        try:
+                        with pytest.raises(StatusError, match="incompatible server version"):
                             await stream.receive()
-                        except Exception as error:
-                            assert "incompatible server version" in str(error)
-                        else:
-                            raise AssertionError("let in")

@@ -1,4 +1,4 @@
-"""Members that reach each other: messages, forwards, calls, and what happens when the network does not do its part."""
+"""Members that reach each other: messages, forwards, calls, and what happens when the network fails them."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ async def test_a_peer_that_takes_nothing_costs_a_bounded_amount_of_memory(
     kit: Any, autojump_clock: Any
 ) -> None:
     async with kit.running() as cluster:
-        a, b = await cluster.join(1, 2)
+        a, _ = await cluster.join(1, 2)
         cluster.network.hold("n1", "n2")
         most = 0
         for index in range(200):
@@ -237,7 +237,7 @@ async def test_a_handlers_status_is_the_callers_and_everything_else_a_peer_error
             await a.transport.call(2, "Refuse", b"", 5)
         assert caught.value.code is Code.UNAVAILABLE
         began = trio.current_time()
-        with pytest.raises(PeerError, match="in time|deadline"):
+        with pytest.raises(PeerError, match=r"in time|deadline"):
             await a.transport.call(2, "Hang", b"", 3)
         assert trio.current_time() - began == pytest.approx(3)
         with pytest.raises(PeerError, match="no member"):
