@@ -16,18 +16,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
-import trio
 
 from etcdpb import rusd_pb2
 from rusd.config import Url, check_bootstrap, check_join, parse_initial_cluster, parse_url, resolved
 from rusd.config.errors import failed_start
+from rusd.peers import PeerError, fetch_members, fetch_version
 from rusd.raft import Entry, HardState, bootstrap
-from rusd.replica.peers import PeerError
 from rusd.state import Member, cluster_id, member_id
 from rusd.version import MINIMUM_CLUSTER_VERSION, parse_version, speaks
 
 if TYPE_CHECKING:
     from rusd.config import Config
+    from rusd.environment import Environment
     from rusd.logs import Logger
 
 FETCH_TIMEOUT_SECONDS = 10.0
@@ -52,16 +52,17 @@ class Strangers(Protocol):
         """The server's version and the cluster's, as the peer at ``url`` has them."""
 
 
-class NoStrangers:
-    """Nobody can be asked."""
+class PeerPorts:
+    """Strangers, asked over the HTTP side of their peer ports."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
 
     async def fetch_members(self, url: str, timeout: float) -> tuple[int, Sequence[Member]]:
-        await trio.lowlevel.checkpoint()
-        raise PeerError(f"{url} can't be reached")
+        return await fetch_members(self._environment, [url], timeout=timeout)
 
     async def fetch_version(self, url: str, timeout: float) -> tuple[str, str]:
-        await trio.lowlevel.checkpoint()
-        raise PeerError(f"{url} can't be reached")
+        return await fetch_version(self._environment, url, timeout=timeout)
 
 
 @attrs.frozen

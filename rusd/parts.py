@@ -26,6 +26,8 @@ from rusd.longwork import LongWork
 from rusd.net import Flusher
 from rusd.net import Limits as NetLimits
 from rusd.net import Server as NetServer
+from rusd.net.poller import Poller
+from rusd.peers import Identity, PeerTransport, peer_limits
 from rusd.raft import Role
 from rusd.replica import Core, Replica, ReplicaError, Snapshotter, Transfers
 from rusd.services import Context, HeaderWriter, Limits, Quota, Services
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from rusd.listeners import Listeners
     from rusd.logs import Logger
     from rusd.member import OpenMember
-    from rusd.network import Network
     from rusd.observer import ServerObserver
 
 REQUEST_BASE_TIMEOUT_SECONDS = 5.0
@@ -68,7 +69,7 @@ class RemovedError(Exception):
 
 
 class Parts:
-    """A server's parts.  ``network`` leads to the other members, ``strangers`` to whoever has an address."""
+    """A server's parts.  ``strangers`` are peers asked by their addresses."""
 
     def __init__(
         self,
@@ -78,14 +79,12 @@ class Parts:
         observer: ServerObserver,
         log: Logger,
         *,
-        network: Network,
         strangers: Strangers,
     ) -> None:
         self._config = config
         self._environment = environment
         self._log = log
         self._member = member
-        self._network = network
         clock, machine = environment.clock, member.machine
         self._machine = machine
         self.client_servers: list[NetServer] = []
@@ -112,8 +111,23 @@ class Parts:
             before_answers=self._flusher.expect,
             after_apply=self._after_apply,
             disk_is_shared=lambda: self._snapshotter.active,
-            peers=network,
             member_urls=lambda: {member.id: member.peer_urls for member in machine.members.all()},
+        )
+        # All connections take their turns together: what peers say is carried out at the end of the pass.
+        self._poller = Poller(self.replica)
+        self._peer_limits = peer_limits(config.max_request_bytes)
+        network = self._network = PeerTransport(
+            environment,
+            log,
+            Identity(
+                member.member_id,
+                member.cluster_id,
+                tuple(str(url) for url in config.initial_advertise_peer_urls),
+            ),
+            is_removed=machine.members.is_removed,
+            on_removed=self.expelled.set,
+            limits=self._peer_limits,
+            poller=self._poller,
         )
         self._snapshotter = Snapshotter(
             self.replica,
@@ -139,7 +153,7 @@ class Parts:
             work=self._work,
             tick_interval=config.heartbeat_interval / 1000,
         )
-        self.replica.connect(transfers=transfers)
+        self.replica.connect(peers=network, transfers=transfers)
         observer.store = lambda: machine.store
         observer.hub = WatchHub(machine.store)
         observer.lessor = Lessor(machine.leases, checkpoints="LeaseCheckpoint" in config.enabled_features)
@@ -239,18 +253,18 @@ class Parts:
     async def _meet_peers(self, nursery: trio.Nursery, listeners: Listeners) -> None:
         registry = Registry()
         self._network.register(registry, self._services.peer_methods())
+        nursery.start_soon(self._poller.run)
         await nursery.start(self._network.run, self.replica)
         routes = PeerRoutes(self._machine, self._member.cluster_id)
-        limits = self._net_limits()
         for listener in listeners.peer:
             server = NetServer(
-                registry if registry.paths() else None,
+                registry,
                 routes,
                 self._environment,
                 self._log,
-                limits,
+                self._peer_limits,
                 self._flusher,
-                around=self.replica,
+                poller=self._poller,
             )
             await nursery.start(server.serve, listener)
             self._log.info("serving peer traffic", address=_address(listener))
@@ -362,7 +376,7 @@ class Parts:
                 self._log,
                 limits,
                 self._flusher,
-                around=self.replica,
+                poller=self._poller,
                 budget=budget,
                 gate=self._gate,
             )

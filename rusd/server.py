@@ -21,13 +21,12 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from rusd.bootstrap import NoStrangers, Strangers, begin
+from rusd.bootstrap import PeerPorts, Strangers, begin
 from rusd.config import Config, UsageError, validate
 from rusd.environment import Clock, Environment, MemoryDisk, real_environment
 from rusd.listeners import StartError, bind
 from rusd.logs import Logger, make_logger
 from rusd.member import OpenMember, has_member, open_member
-from rusd.network import NoNetwork
 from rusd.observer import ServerObserver
 from rusd.parts import Parts, RemovedError
 from rusd.state import StateMachine
@@ -101,10 +100,10 @@ async def serve(
         config = listeners.config
         _log_start(config, log)
         observer = ServerObserver(environment, log)
-        strangers = NoStrangers()
+        strangers = PeerPorts(environment)
         member = await _open(config, environment, observer, log, strangers)
         stack.callback(member.close)
-        parts = Parts(config, environment, member, observer, log, network=NoNetwork(), strangers=strangers)
+        parts = Parts(config, environment, member, observer, log, strangers=strangers)
         async with trio.open_nursery() as nursery:
             try:
                 await parts.start(nursery, listeners)

@@ -29,6 +29,7 @@ from rusd.grpc.admission import (
 from rusd.grpc.call import LongAnswer, Pending
 from rusd.grpc.deadlines import Deadlines
 from rusd.grpc.draining import Draining
+from rusd.grpc.feed import FeedCall
 from rusd.grpc.framing import PREFIX_SIZE, frame, is_compressed, supported_encoding, unsupported_encoding
 from rusd.grpc.holdings import Holdings
 from rusd.grpc.host import Host
@@ -153,12 +154,10 @@ class ServerConnection:
             deadline = self._host.monotonic() + seconds
         path = fields.get(b":path", b"")
         method = self._registry.find(path)
-        if method is None:
-            self._abort(stream_id, b"200", self._registry.missing(path), end_stream, content_type)
-            return
         only = self._gate.only
-        if only is not None and path not in only:
-            self._abort(stream_id, b"200", self._gate.refusal(), end_stream, content_type)
+        if method is None or (only is not None and path not in only):
+            unavailable = self._registry.missing(path) if method is None else self._gate.refusal()
+            self._abort(stream_id, b"200", unavailable, end_stream, content_type)
             return
         encoding = fields.get(b"grpc-encoding", b"")
         if encoding and not supported_encoding(encoding):
@@ -166,15 +165,19 @@ class ServerConnection:
             return
         if is_compressed(encoding):
             block = response_block(content_type, encoding)
-        kind = StreamCall if method.kind is Kind.STREAM else ServerCall
+        streams = method.kind is Kind.STREAM or method.kind is Kind.FEED
+        kind = (StreamCall if method.kind is Kind.STREAM else FeedCall) if streams else ServerCall
         call = kind(self, stream_id, method, headers, deadline=deadline, encoding=encoding, block=block)
         self._calls[stream_id] = call
         if deadline is not None:
             self._unarmed.append(call)
-        if method.kind is Kind.STREAM:
+        if streams:
             call.served = True
             call.ended = end_stream
-            self._host.start(call)
+            if isinstance(call, FeedCall):
+                call.start()
+            else:
+                self._host.start(call)
         elif end_stream:
             call.receive(b"", True)
 

@@ -83,7 +83,7 @@ class ServerCall(Call):
         self.pending: Pending | None = None
         self.partial: MessageReader | None = None  # only for requests that come in several pieces
         self.served = False  # the request is complete and was handed on
-        self.request: Message | None = None
+        self.request: Message | bytes | None = None
         self.on_cancelled: Callable[[], None] | None = None
 
     @property
@@ -211,7 +211,7 @@ class StreamCall(ServerCall):
         self.headers_sent = False
         self.on_request: Callable[[], None] | None = None  # called when take() is worth another try
         self._on_writable: list[Callable[[], None]] = []
-        self._first: Message | None = None
+        self._first: Message | bytes | None = None
         self._taken = False
         self._held = 0  # bytes of the reader that the connection knows of
 
@@ -226,7 +226,7 @@ class StreamCall(ServerCall):
         if self.on_request is not None:
             self.on_request()
 
-    def take(self) -> Message | None:
+    def take(self) -> Message | bytes | None:
         """The next request, or ``None`` if it is not there yet.
 
         Raises :class:`EndOfRequests` after the last, and :class:`StatusError` for
@@ -242,7 +242,7 @@ class StreamCall(ServerCall):
             raise EndOfRequests
         return message
 
-    def _take_single(self) -> Message | None:
+    def _take_single(self) -> Message | bytes | None:
         """The only request of a client that streams nothing; counts what it sends as grpc-go does."""
         if self._taken:
             raise EndOfRequests
@@ -265,7 +265,7 @@ class StreamCall(ServerCall):
         message, self._first = self._first, None
         return message
 
-    def _next(self) -> Message | None:
+    def _next(self) -> Message | bytes | None:
         payload = self.reader.next_message()
         if payload is None:
             return None

@@ -61,6 +61,7 @@ class GrpcConnection:
             settings=Settings(
                 max_concurrent_streams=limits.streams,
                 initial_window_size=limits.stream_window,
+                max_frame_size=limits.frame_bytes,
             ),
             connection_window=limits.connection_window,
             output_limit=limits.output_bytes,

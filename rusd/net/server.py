@@ -42,7 +42,8 @@ class Server:
     Run :meth:`serve` in a nursery; cancel it to stop at once, or call :meth:`drain`
     to stop in order, after which :meth:`serve` returns.  ``registry`` or ``http``
     may be ``None`` for a listener that serves only the other.  ``around`` is told
-    when connections have their turns.
+    when connections have their turns.  Several listeners may share a ``poller``, which somebody
+    else then runs, and which knows whom to tell.
     """
 
     def __init__(  # noqa: PLR0917 - one composition root calls this
@@ -55,6 +56,7 @@ class Server:
         flusher: Flusher,
         *,
         around: Around | None = None,
+        poller: Poller | None = None,
         budget: Budget | None = None,
         gate: Gate | None = None,
     ) -> None:
@@ -69,7 +71,8 @@ class Server:
         self.budget = budget or Budget(limits.buffered_bytes)
         """What is held for clients, maybe those of other listeners too."""
         self._timer = Timer(environment.clock, log)
-        self._poller = Poller(around)
+        self._poller = poller or Poller(around)
+        self._runs_poller = poller is None
         self._accepting = trio.CancelScope()
         self._connections: dict[_Connection, None] = {}
         self._serving = 0  # connection tasks, also those whose protocol is not known yet
@@ -90,7 +93,8 @@ class Server:
             async with trio.open_nursery() as helpers:
                 helpers.start_soon(self._timer.run)
                 helpers.start_soon(self._flusher.run)
-                helpers.start_soon(self._poller.run)
+                if self._runs_poller:
+                    helpers.start_soon(self._poller.run)
                 async with trio.open_nursery() as connections:
                     task_status.started()
                     with self._accepting:
