@@ -36,6 +36,7 @@ from rusd.services.reconfiguration import quorum
 from rusd.services.remote import Leader
 from rusd.state import Kind
 from rusd.state import snapshot as state_snapshot
+from rusd.timeouts import finish_by
 from rusd.watch import WatchHub
 
 if TYPE_CHECKING:
@@ -339,27 +340,43 @@ class Parts:
             "local_member_id": f"{member.member_id:x}",
             "local_member_attributes": f"{{Name:{config.name} ClientURLs:[{' '.join(urls)}]}}",
         }
-        attributes = rusd_pb2.MemberAttributes(id=member.member_id, name=config.name, client_urls=urls)
         timeout = f"{self.request_timeout:g}s"
+        complaint = clock.monotonic() + self.request_timeout
+        problem = answers.TIMEOUT()
         while True:
+            # Said twice does no harm, so a try that may have been lost on its way is not waited for in full.
+            deadline = clock.monotonic() + 2 * self.election_timeout
             try:
-                await self.replica.propose_and_wait(Kind.MEMBER_ATTRIBUTES, attributes)
-            except ReplicaError as error:  # said twice does no harm
+                await finish_by(clock, deadline, self._propose_attributes)
+                break
+            except trio.TooSlowError:
+                pass
+            except ReplicaError as error:
+                problem = answers.from_state(error)
+                await clock.sleep_until(deadline)
+            if clock.monotonic() >= complaint:
+                complaint += self.request_timeout
                 self._log.warn(
                     "failed to publish local member to cluster through raft",
                     **own,
                     publish_timeout=timeout,
-                    error=answers.from_state(error).message,
+                    error=problem.message,
                 )
-                await clock.sleep_until(clock.monotonic() + self.election_timeout)
-            else:
-                break
         self._log.info(
             "published local member to cluster through raft",
             **own,
             cluster_id=f"{member.cluster_id:x}",
             publish_timeout=timeout,
         )
+
+    async def _propose_attributes(self) -> None:
+        config = self._config
+        attributes = rusd_pb2.MemberAttributes(
+            id=self._member.member_id,
+            name=config.name,
+            client_urls=[str(url) for url in config.advertise_client_urls],
+        )
+        await self.replica.propose_and_wait(Kind.MEMBER_ATTRIBUTES, attributes)
 
     async def _serve_clients(self, nursery: trio.Nursery, listeners: Listeners) -> None:
         registry = Registry()
