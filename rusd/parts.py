@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from etcdpb import rusd_pb2
+from rusd.admission import Admission
 from rusd.autocompact import AutoCompactor, make_schedule
 from rusd.background import Compactor, LeaderWatch, LeaseKeeper
 from rusd.clusterversion import VersionMonitor
@@ -215,6 +216,7 @@ class Parts:
             request_timeout=self.request_timeout,
             gate=self._gate,
         )
+        self._admission = Admission(self._context)
         self._corruption = CorruptionChecker(self._context)
         self._services = Services(
             self._context,
@@ -289,6 +291,7 @@ class Parts:
         nursery.start_soon(self._compactor.run)
         nursery.start_soon(self._snapshotter.run)
         nursery.start_soon(self._leader_watch.run)
+        nursery.start_soon(self._admission.run)
         if self._auto_compactor is not None:
             nursery.start_soon(self._auto_compactor.run)
         if config.corrupt_check_time:
@@ -451,17 +454,13 @@ class Parts:
     async def _end_if_removed(self) -> None:
         """Wait until this member is removed.  Raises :class:`RemovedError`."""
         if not self._machine.members.is_removed(self._member.member_id):
-            await _first_of(self._learn_of_removal, self.expelled.wait)
+            await _first_of(self.replica.removed.wait, self.expelled.wait)
+            clock = self._environment.clock
+            await clock.sleep_until(clock.monotonic() + REMOVAL_DELAY_SECONDS)
         error = RemovedError()
         self._log.warn("server error", error=error)
         self._log.warn("data-dir used by this member must be removed")
         raise error
-
-    async def _learn_of_removal(self) -> None:
-        """From the log, like everybody else."""
-        await self.replica.removed.wait()
-        clock = self._environment.clock
-        await clock.sleep_until(clock.monotonic() + REMOVAL_DELAY_SECONDS)
 
     async def hand_over(self) -> None:
         """Before the end, let another member lead if this one does; that takes a request's time at most."""

@@ -1,7 +1,8 @@
 """The Cluster service: who the members are, and how that changes.
 
-A change is checked where it was asked for, proposed, and checked again by the
-leader, which alone can tell whether it makes sense after all changes before.
+A change is first looked at where it was asked for: whether that member sees the
+quorum in danger.  Then it is the leader's, which alone can tell whether it makes sense
+after all changes before.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rusd.services.reconfiguration import StrictCheck, check_in_sync
 from rusd.services.remote import Handler, NotLeaderHereError
 from rusd.state import Kind, Member, Membership, member_id
 
+CHANGE = "member_change"
 PROMOTE = "member_promote"
 
 RETRY_SECONDS = 0.02
@@ -58,7 +60,7 @@ class ClusterService:
 
     def peer_methods(self) -> dict[str, Handler]:
         """What other members ask this one, when it leads."""
-        return {PROMOTE: self._promote_for_peer}
+        return {CHANGE: self._change_for_peer, PROMOTE: self._promote_for_peer}
 
     def member_list(self, _call: Call, request: rpc_pb2.MemberListRequest) -> bytes | Pending:
         """All members by ascending id; after a ReadIndex if ``linearizable``."""
@@ -71,18 +73,23 @@ class ClusterService:
         return self._header() + rpc_pb2.MemberListResponse(members=members).SerializeToString()
 
     async def member_add(self, _call: Call, request: rpc_pb2.MemberAddRequest) -> bytes:
-        """Bring in a member, which is to be started afterwards."""
+        """Bring in a member, which is to be started afterwards.
+
+        Raft counts a vote from the moment the change is in the log.  So that nobody has to wait for a
+        member that is started only when it knows that it was added, it gets its vote when it has
+        caught up (:mod:`rusd.admission`), which is what section 4.2.1 of the Raft thesis asks for, too.
+        """
         urls = _peer_urls(request.peerURLs)
         self._check.may_add(self._members, learner=request.isLearner)
         # An id of its own, though the same URLs may have belonged to a member before.
         identity = member_id(urls, "", int(self._context.clock.time()))
         kinds = rusd_pb2.ConfigurationChange
         members = await self._change(
-            kinds.ADD_LEARNER if request.isLearner else kinds.ADD_MEMBER,
+            kinds.ADD_LEARNER if request.isLearner else kinds.ADD_CANDIDATE,
             rusd_pb2.Member(id=identity, peer_urls=urls),
         )
         added = rpc_pb2.Member(ID=identity, peerURLs=urls, isLearner=request.isLearner)
-        response = rpc_pb2.MemberAddResponse(member=added, members=as_messages(members))
+        response = rpc_pb2.MemberAddResponse(member=added, members=members)
         return self._header() + response.SerializeToString()
 
     async def member_remove(self, _call: Call, request: rpc_pb2.MemberRemoveRequest) -> bytes:
@@ -91,7 +98,7 @@ class ClusterService:
         members = await self._change(
             rusd_pb2.ConfigurationChange.REMOVE_MEMBER, rusd_pb2.Member(id=request.ID)
         )
-        response = rpc_pb2.MemberRemoveResponse(members=as_messages(members))
+        response = rpc_pb2.MemberRemoveResponse(members=members)
         return self._header() + response.SerializeToString()
 
     async def member_update(self, _call: Call, request: rpc_pb2.MemberUpdateRequest) -> bytes:
@@ -122,33 +129,37 @@ class ClusterService:
         members = await self._change(
             rusd_pb2.ConfigurationChange.PROMOTE_LEARNER, rusd_pb2.Member(id=request.ID)
         )
-        return rpc_pb2.MemberPromoteResponse(members=as_messages(members)).SerializeToString()
+        return rpc_pb2.MemberPromoteResponse(members=members).SerializeToString()
 
     # -- the way of a change --------------------------------------------------------------
 
     async def _change(
         self, kind: rusd_pb2.ConfigurationChange.Type, member: rusd_pb2.Member
-    ) -> Sequence[Member]:
-        """Make a change of the configuration; the members there are then.  Raises :class:`StatusError`."""
-        change = rusd_pb2.ConfigurationChange(type=kind, member=member)
+    ) -> Sequence[rpc_pb2.Member]:
+        """Have the leader make a change; the members there are then.  Raises :class:`StatusError`.
+
+        The leader itself, since a member that asks for its own removal would not hear of it.
+        """
+        change = rusd_pb2.ConfigurationChange(type=kind, member=member).SerializeToString()
+        answer = await self._context.leader.answer(CHANGE, change, self._change_for_peer, once=True)
+        return rpc_pb2.MemberListResponse.FromString(answer).members
+
+    async def _change_for_peer(self, payload: bytes) -> bytes:
+        """Make a change here, where it can be told whether it makes sense."""
+        if not self._context.leader.is_here:
+            raise NotLeaderHereError
+        change = rusd_pb2.ConfigurationChange.FromString(payload)
         try:
-            if not self._context.leader.is_here:
-                await self._look_ahead(change)
             members = cast("Sequence[Member]", await self._propose(change))
         except errors.REFUSALS as error:
             raise errors.from_state(error) from error
         self._context.log.info(
             "applied a configuration change through raft",
             local_member_id=f"{self._context.header.member_id:x}",
-            raft_conf_change=rusd_pb2.ConfigurationChange.Type.Name(kind),
-            raft_conf_change_node_id=f"{member.id:x}",
+            raft_conf_change=rusd_pb2.ConfigurationChange.Type.Name(change.type),
+            raft_conf_change_node_id=f"{change.member.id:x}",
         )
-        return members
-
-    async def _look_ahead(self, change: rusd_pb2.ConfigurationChange) -> None:
-        """Refuse here what the leader would, for it drops without a word what it refuses of another's."""
-        await self._context.replica.wait_linearizable()
-        self._context.machine.check_configuration(change.SerializeToString())
+        return rpc_pb2.MemberListResponse(members=as_messages(members)).SerializeToString()
 
     async def _propose(self, change: rusd_pb2.ConfigurationChange) -> object:
         """Propose, once the change before is through: there is one at a time."""

@@ -124,10 +124,9 @@ def check_in_sync(node: Node, member: int, log: Logger) -> None:
     """
     if member == node.id:
         return
-    progress = node.progress.get(member)
-    if progress is None:
+    if member not in node.progress:
         raise errors.MEMBER_NOT_FOUND()
-    fraction = progress.match / node.log.persisted_index
+    fraction = fraction_in_sync(node, member)
     if fraction < READY_FRACTION:
         log.error(
             "rejecting promote learner: learner is not ready",
@@ -135,6 +134,11 @@ def check_in_sync(node: Node, member: int, log: Logger) -> None:
             ready_percent_threshold=READY_FRACTION,
         )
         raise errors.LEARNER_NOT_READY()
+
+
+def fraction_in_sync(node: Node, member: int) -> float:
+    """How much of the leader's log ``member`` is known to have; ``node`` leads and sends to it."""
+    return node.progress[member].match / node.log.persisted_index
 
 
 def _started(members: Sequence[Member]) -> int:

@@ -102,21 +102,23 @@ class Leader:
         """Whether this member leads, as far as it knows."""
         return self._replica.leader_id == self._own_id
 
-    async def answer(self, method: str, payload: bytes, here: Handler) -> bytes:
+    async def answer(self, method: str, payload: bytes, here: Handler, *, once: bool = False) -> bytes:
         """The leader's answer, who may change meanwhile; ``here`` gives it where this member leads.
 
+        ``once`` is for what must not be done twice: then a lost question is not asked again.
         Raises :class:`StatusError`: the leader's own, or that there is none, or that time is up.
         """
         deadline = self._clock.monotonic() + self._request_timeout
         while True:
-            leader = await self._find(deadline)
+            leader = await self._find(deadline, errors.TIMEOUT if once else errors.NO_LEADER)
             left = deadline - self._clock.monotonic()
             try:
                 if leader == self._own_id:
                     return await here(payload)
                 return await self._remote.call(leader, method, payload, left)
             except PeerError:
-                pass
+                if once:
+                    raise errors.TIMEOUT_CONNECTION_LOST() from None
             except StatusError as error:
                 if error.code is not NOT_LEADER_HERE:
                     raise
@@ -125,11 +127,11 @@ class Leader:
                 raise errors.TIMEOUT()
             await self._clock.sleep_until(min(now + RETRY_SECONDS, deadline))
 
-    async def _find(self, deadline: float) -> int:
+    async def _find(self, deadline: float, refusal: Callable[[], StatusError]) -> int:
         """The leader's id; looks again after each election timeout while there is none, as etcd does."""
         while not (leader := self._replica.leader_id):
             now = self._clock.monotonic()
             if now >= deadline:
-                raise errors.NO_LEADER()
+                raise refusal()
             await self._clock.sleep_until(min(now + self._election_timeout, deadline))
         return leader

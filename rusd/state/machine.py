@@ -36,6 +36,14 @@ _REFUSED_WHEN_CORRUPT = frozenset(
     {Kind.PUT, Kind.DELETE_RANGE, Kind.TXN, Kind.COMPACT, Kind.LEASE_GRANT, Kind.LEASE_REVOKE}
 )
 
+_ADDITIONS = frozenset(
+    {
+        rusd_pb2.ConfigurationChange.ADD_MEMBER,
+        rusd_pb2.ConfigurationChange.ADD_LEARNER,
+        rusd_pb2.ConfigurationChange.ADD_CANDIDATE,
+    }
+)
+
 
 class Observer:
     """What happens outside when the state changes.  These do nothing; override what you need."""
@@ -158,7 +166,7 @@ class StateMachine:
         """
         change = rusd_pb2.ConfigurationChange.FromString(data)
         members = self.members
-        if change.type in {rusd_pb2.ConfigurationChange.ADD_MEMBER, rusd_pb2.ConfigurationChange.ADD_LEARNER}:
+        if change.type in _ADDITIONS:
             members.require_new(change.member.id)
             members.require_free(change.member.peer_urls)
             is_learner = change.type == rusd_pb2.ConfigurationChange.ADD_LEARNER
@@ -190,6 +198,8 @@ class StateMachine:
                     self.observer.member_promoted(promoted)
             case rusd_pb2.ConfigurationChange.UPDATE_MEMBER:
                 self.members.set_peer_urls(member.id, member.peer_urls)
+            case rusd_pb2.ConfigurationChange.ADMIT_CANDIDATE:
+                pass  # only Raft makes a difference between those that have a vote and those that will
             case _:
                 self.members.add(member)
                 self.observer.member_added(member)

@@ -9,12 +9,12 @@ from typing import Any, Final
 from google.protobuf.wrappers_pb2 import StringValue
 
 from rusd.grpc import (
-    Gate,
     AnswerParts,
     Call,
     Code,
     Deadlines,
     EndOfRequests,
+    Gate,
     LongAnswer,
     Pending,
     Registry,
