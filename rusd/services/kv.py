@@ -159,11 +159,12 @@ class KVService:
                 store.check_readable(at)  # it may have been compacted meanwhile
                 records, next_key = read_page(store, key, request.range_end, at, size)
             sent += len(records)
-            is_last = next_key is None or sent in (limit, total)
+            is_last = next_key is None or sent == total or 0 < limit == sent
             more = is_last and sent < total
             result = RangeResult(records, total if is_last else 0, more, header_revision, request.keys_only)
             encoded = range_response(header if is_last else b"", result)
-            await responses.send(_chunk(encoded))
+            if records or is_last:  # of the past there may be nothing among so many keys
+                await responses.send(_chunk(encoded))
             if next_key is None or is_last:
                 return
             key = next_key
