@@ -139,8 +139,8 @@ class WatchHub:
             self._joined = None
             self.current_revision = revision
             hits = [hit for hit in found.items() if hit[0].state is State.LIVE and hit[0] not in joined]
-            for watcher in (*behind, *joined):
-                if watcher.state is State.LIVE:
+            for watcher in behind | joined:
+                if watcher.state is State.LIVE and watcher.next <= revision:
                     watcher.prompt = not watcher.has_unsent
                     self._has_hit(watcher, revision)
                     watcher.stream.fall_behind()

@@ -251,7 +251,8 @@ class WatchStream:
                 self._offset = offset
                 return spent
             watcher, events = deliveries[offset]
-            if watcher.state is not State.LIVE:  # cancelled meanwhile
+            # Cancelled meanwhile, or gone to read history, from which it may be back already.
+            if watcher.state is not State.LIVE or watcher.next > revision:
                 continue
             if self._responder.is_large(watcher, events):
                 watcher.prompt = True
