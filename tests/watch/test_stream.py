@@ -194,7 +194,7 @@ def test_a_future_start_revision_waits_for_it(world) -> None:
     assert mod_revisions(client.drain()) == [4, 5]
 
 
-def test_a_future_start_revision_is_waited_for_by_who_comes_while_a_large_revision_is_published(world) -> None:
+def test_who_comes_while_a_large_revision_is_published_waits_for_a_future_start_too(world) -> None:
     client = world.client()
     client.watch(b"k", b"l")
 
