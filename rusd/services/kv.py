@@ -107,9 +107,9 @@ class KVService:
 
     def _read_txn_steps(self, request: rpc_pb2.TxnRequest, turn: Turn) -> Steps[TxnResult]:
         """All of it reads one revision, whatever is written or compacted between the steps."""
-        pin = self._store.pin()
+        transaction = self._store.begin()
+        pin = self._store.pin(transaction.revision)
         try:
-            transaction = self._store.begin()
             return (yield from txn_steps(transaction, request, self._context.machine.leases.exists, turn))
         finally:
             pin.release()
@@ -238,7 +238,7 @@ class KVService:
     async def _wait_until_removed(self, job: Compaction | None) -> None:
         """Help with the removal until it is done; while something pins the history, wait for that."""
         while job is not None and not job.done:
-            if self._context.machine.store.pins:
+            if job.waits:
                 # Trio's own time: what is waited for is another task, and a test's clock may stand still.
                 await trio.sleep(PINNED_PAUSE_SECONDS)
             async with self._context.work.turn():
