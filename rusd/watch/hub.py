@@ -192,6 +192,7 @@ class WatchHub:
         What was not published here is read from the new history by everybody.
         """
         last_revision = self.current_revision
+        self._joined = None  # what was being published never will be
         self.history = history
         self.current_revision = history.current_revision
         self.compact_revision = history.compact_revision

@@ -469,3 +469,15 @@ def test_the_size_follows_puts_and_compactions(player) -> None:
     player.put(b"a", b"x" * 1000)
     player.compact(3)
     assert player.store.bytes_in_use == one
+
+
+def test_a_publication_that_is_abandoned_holds_up_no_compaction(abc) -> None:
+    abc.store.publish_at_once = 0
+    writing = abc.store.begin()
+    for number in range(3):
+        writing.put(b"k%d" % number, b"")
+    publication = Sliced(writing.publish_steps)
+    publication.step()
+    assert abc.store.pins == 1
+    publication.close()
+    assert abc.store.pins == 0

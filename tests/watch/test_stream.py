@@ -9,6 +9,7 @@ import pytest
 from etcdpb import kv_pb2
 from rusd.watch.catchup import BATCH_REVISIONS
 from rusd.watch.stream import CONGESTED_ANSWERS, MAX_PROGRESS_MARKS
+from tests.support.slices import Sliced
 
 PUT, DELETE = kv_pb2.Event.PUT, kv_pb2.Event.DELETE
 
@@ -943,6 +944,23 @@ def test_after_an_installed_snapshot_everybody_reads_what_was_not_published(worl
     heard = [(response.watch_id, response.header.revision) for response in client.drain()]
     assert [revision for watch_id, revision in heard if watch_id == 0] == [6, 7, 8, 9]
     assert [revision for watch_id, revision in heard if watch_id == 2] == [9]
+
+
+def test_a_publication_that_a_replaced_history_ends_leaves_nothing_behind(world, make_world) -> None:
+    client = world.client()
+    client.watch(b"k")
+    transaction = world.store.begin()
+    transaction.put(b"k", b"v")
+    done = transaction.changes
+    publication = Sliced(lambda turn: world.hub.publish_steps(done.revision, done.records, turn))
+    publication.step()
+    newer = make_world()
+    newer.put(b"k")
+    publication.close()
+    world.store = newer.store
+    world.hub.history_replaced(newer.store)
+    assert world.hub._joined is None  # or every later watcher would be kept
+    assert mod_revisions(client.drain()) == [2]
 
 
 def test_a_replaced_history_that_is_compacted_beyond_cancels(world, make_world) -> None:
