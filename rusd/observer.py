@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rusd.environment import Environment
     from rusd.lease import Lessor
     from rusd.logs import Logger
-    from rusd.mvcc import Compaction, Record
+    from rusd.mvcc import Compaction, Record, Store
     from rusd.services import Quota
     from rusd.steps import Steps, Turn
     from rusd.watch import WatchHub
@@ -28,6 +28,7 @@ class ServerObserver(Observer):
     lessor: Lessor
     compactor: Compactor
     quota: Quota
+    store: Callable[[], Store]
 
     def __init__(self, environment: Environment, log: Logger) -> None:
         self._clock = environment.clock
@@ -48,6 +49,11 @@ class ServerObserver(Observer):
         self.quota.about_to_shrink()
         self.hub.compacted(job.revision)
         self.compactor.add(job)
+
+    def state_replaced(self) -> None:
+        self.hub.history_replaced(self.store())
+        self.lessor.demote()  # only a follower is sent a snapshot
+        self.quota.defragment()
 
     def lease_granted(self, lease_id: int, ttl: int) -> None:
         self.lessor.on_granted(lease_id, self._clock.monotonic())

@@ -211,6 +211,7 @@ class _Parts:
             last_index=member.snapshot_index,
             log_bytes=member.wal.bytes_after(member.snapshot_index),
         )
+        observer.store = lambda: machine.store
         observer.hub = WatchHub(machine.store)
         observer.lessor = Lessor(machine.leases, checkpoints="LeaseCheckpoint" in config.enabled_features)
         observer.quota = Quota(config.quota_backend_bytes, lambda: machine.store.bytes_in_use)

@@ -13,11 +13,17 @@ import attrs
 from rusd import lease, mvcc
 from rusd.grpc import Code, StatusError
 from rusd.replica import (
+    BadTransfereeError,
+    ConnectionLostError,
+    LeaderChangedError,
+    LeaderFailedError,
     NoLeaderError,
+    NotLeaderError,
     ReplicaError,
     RequestTimeoutError,
     StoppedError,
     TooManyRequestsError,
+    TransferTimeoutError,
 )
 from rusd.state import STATE_ERRORS, CorruptError, NoSpaceError
 
@@ -48,7 +54,17 @@ REQUEST_TOO_LARGE = _Reason(Code.INVALID_ARGUMENT, "etcdserver: request is too l
 TOO_MANY_REQUESTS = _Reason(Code.UNKNOWN, "etcdserver: too many requests")
 NO_LEADER = _Reason(Code.UNAVAILABLE, "etcdserver: no leader")
 STOPPED = _Reason(Code.UNAVAILABLE, "etcdserver: server stopped")
+LEADER_CHANGED = _Reason(Code.UNAVAILABLE, "etcdserver: leader changed")
+NOT_LEADER = _Reason(Code.FAILED_PRECONDITION, "etcdserver: not leader")
+BAD_TRANSFEREE = _Reason(Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
+TRANSFER_TIMEOUT = _Reason(Code.UNKNOWN, "etcdserver: request timed out, leader transfer took too long")
 TIMEOUT = _Reason(Code.UNAVAILABLE, "etcdserver: request timed out")
+TIMEOUT_LEADER_FAILED = _Reason(
+    Code.UNAVAILABLE, "etcdserver: request timed out, possibly due to previous leader failure"
+)
+TIMEOUT_CONNECTION_LOST = _Reason(
+    Code.UNAVAILABLE, "etcdserver: request timed out, possibly due to connection lost"
+)
 CORRUPT = _Reason(Code.DATA_LOSS, "etcdserver: corrupt cluster")
 
 REFUSALS = (*STATE_ERRORS, ReplicaError)
@@ -65,7 +81,13 @@ _BY_EXCEPTION: dict[type[Exception], _Reason] = {
     NoSpaceError: NO_SPACE,
     CorruptError: CORRUPT,
     NoLeaderError: NO_LEADER,
+    LeaderChangedError: LEADER_CHANGED,
+    NotLeaderError: NOT_LEADER,
+    BadTransfereeError: BAD_TRANSFEREE,
+    TransferTimeoutError: TRANSFER_TIMEOUT,
     RequestTimeoutError: TIMEOUT,
+    LeaderFailedError: TIMEOUT_LEADER_FAILED,
+    ConnectionLostError: TIMEOUT_CONNECTION_LOST,
     StoppedError: STOPPED,
     TooManyRequestsError: TOO_MANY_REQUESTS,
 }

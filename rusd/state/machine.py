@@ -61,6 +61,9 @@ class Observer:
     def history_compacted(self, job: Compaction) -> None:
         """Revisions below ``job.revision`` are refused from now on; ``job`` removes them."""
 
+    def state_replaced(self) -> None:
+        """A snapshot of another member is the state now: the store is another, leases and members too."""
+
     def lease_granted(self, lease_id: int, ttl: int) -> None:
         """A lease exists from now on; ``ttl`` in seconds."""
 
