@@ -120,7 +120,7 @@ class Driver:
         urls = dict(self._member_urls())
         if node_at > applied:
             # In effect as soon as they are in the log: their votes and disks may be needed to commit that.
-            positions = node.configurations_after(applied)
+            positions = node.configurations_after(max(applied, node.log.base_index))
             urls |= changes.urls_of_added(node.log.slice(at, at)[0] for at in positions)
         urls.pop(node.id, None)
         self._peers.set_members(urls)
