@@ -155,7 +155,7 @@ class Transfers:
         while self._leads_in(term):
             progress = self._node.progress.get(peer)
             now = self._clock.monotonic()
-            if progress is None or progress.keeps is None or progress.flow is Flow.SNAPSHOT:
+            if progress is None or progress.flow is Flow.SNAPSHOT:
                 return
             if progress.match >= self._node.last_index - NEAR_ENTRIES:
                 return
