@@ -106,7 +106,7 @@ class Transfers:
     def owe(self, message: Message) -> None:
         """Raft wants a snapshot to be sent, of ``message.index`` or later."""
         peer = message.to
-        self._node.keep_log(peer, max(self._replica.core.applied_index, message.index))
+        self._node.keep_log(peer, message.index)
         if peer not in self._sending:
             self._owed[peer] = message
             self._due.set()
