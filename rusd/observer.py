@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rusd.environment import Environment
     from rusd.lease import Lessor
     from rusd.logs import Logger
-    from rusd.mvcc import Compaction, Record
+    from rusd.mvcc import Compaction, Record, Store
     from rusd.services import Quota
     from rusd.steps import Steps, Turn
     from rusd.watch import WatchHub
@@ -28,6 +28,7 @@ class ServerObserver(Observer):
     lessor: Lessor
     compactor: Compactor
     quota: Quota
+    store: Callable[[], Store]
 
     def __init__(self, environment: Environment, log: Logger) -> None:
         self._clock = environment.clock
@@ -49,6 +50,11 @@ class ServerObserver(Observer):
         self.hub.compacted(job.revision)
         self.compactor.add(job)
 
+    def state_replaced(self) -> None:
+        self.hub.history_replaced(self.store())
+        self.lessor.demote()  # only a follower is sent a snapshot
+        self.quota.defragment()
+
     def lease_granted(self, lease_id: int, ttl: int) -> None:
         self.lessor.on_granted(lease_id, self._clock.monotonic())
 
@@ -59,10 +65,32 @@ class ServerObserver(Observer):
         self.lessor.on_checkpointed(lease_id, self._clock.monotonic())
 
     def member_added(self, member: Member) -> None:
-        self._log.info("added member", added_peer_id=f"{member.id:x}", added_peer_peer_urls=member.peer_urls)
+        self._log.info(
+            "added member",
+            added_peer_id=f"{member.id:x}",
+            added_peer_peer_urls=member.peer_urls,
+            added_peer_is_learner=member.is_learner,
+        )
 
-    def cluster_version_changed(self, version: str) -> None:
+    def member_removed(self, member_id: int) -> None:
+        self._log.info("removed member", removed_remote_peer_id=f"{member_id:x}")
+
+    def member_promoted(self, member: Member) -> None:
+        self._log.info("promote member", promoted_member_id=f"{member.id:x}")
+
+    def member_updated(self, member: Member) -> None:
+        self._log.info(
+            "updated member",
+            updated_remote_peer_id=f"{member.id:x}",
+            updated_remote_peer_urls=member.peer_urls,
+            updated_remote_peer_is_learner=member.is_learner,
+        )
+
+    def cluster_version_changed(self, version: str, before: str) -> None:
         short = version.rpartition(".")[0]
-        self._log.info("set initial cluster version", cluster_version=short)
+        if before:
+            was = before.rpartition(".")[0]
+            self._log.info("updated cluster version", **{"from": was, "to": short})
+        else:
+            self._log.info("set initial cluster version", cluster_version=short)
         self._log.info("enabled capabilities for version", cluster_version=short)
-        self._log.info("cluster version is updated", cluster_version=short)

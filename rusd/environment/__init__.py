@@ -1,6 +1,6 @@
 """The seam between rusd and the outside world.
 
-Everything that touches clock, disk, network or chance comes in through an
+Everything that touches clock, disk, network, threads or chance comes in through an
 :class:`Environment`, so that a test can own it.  Here are the contracts and the
 real implementations (:func:`real_environment`), a disk in memory among them;
 the fakes live in :mod:`rusd.testing`.
@@ -31,6 +31,7 @@ from rusd.environment.network import (
     descriptor_limit,
     join_address,
 )
+from rusd.environment.threads import Threads, WorkerThreads
 
 __all__ = [
     "Channel",
@@ -49,7 +50,9 @@ __all__ = [
     "SocketListener",
     "SocketTransport",
     "StderrSink",
+    "Threads",
     "Transport",
+    "WorkerThreads",
     "descriptor_limit",
     "join_address",
     "real_environment",
@@ -100,6 +103,7 @@ class Environment:
     random: random.Random
     log_sink: LogSink
     hooks: Hooks = attrs.field(factory=Hooks)
+    threads: Threads = attrs.field(factory=WorkerThreads)
     arguments: Sequence[str] = ()
     after_slice: Callable[[], None] = _nothing
 

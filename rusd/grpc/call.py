@@ -113,6 +113,19 @@ class Pending:
         return self.payload
 
 
+class Feed(Protocol):
+    """Where the messages of a feed go: a call whose client only sends, for as long as it lasts."""
+
+    def receive(self, payload: bytes) -> None:
+        """The next message, in the turn in which it came.  It must not wait.
+
+        Raises :class:`StatusError` to end the call.
+        """
+
+    def ended(self) -> None:
+        """There will be no more messages, whoever ended the call."""
+
+
 class EndOfRequests(Exception):  # noqa: N818 - an end, not an error
     """The client has sent its last message."""
 

@@ -208,6 +208,18 @@ class LeaseStore:
             self._keep(lease_id, lease)
         self._leases = {state.lease_id: _Lease(state.ttl, state.remaining) for state in states}
 
+    def restore(self, states: Iterable[LeaseState]) -> None:
+        """Add leases of a snapshot, some at a time."""
+        for state in states:
+            self._leases[state.lease_id] = _Lease(state.ttl, state.remaining)
+
+    def take_over(self, other: LeaseStore) -> dict[int, _Lease]:
+        """Replace everything by what ``other`` has; returns what was there, to be let go of bit by bit."""
+        for lease_id, lease in self._leases.items() if self._cuts else ():
+            self._keep(lease_id, lease)
+        former, self._leases = self._leases, other._leases
+        return former
+
     def _get(self, lease_id: int) -> _Lease:
         try:
             return self._leases[lease_id]

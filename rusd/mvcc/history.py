@@ -55,6 +55,10 @@ class History:
             chunk = self._chunks[revision >> _CHUNK_BITS] = [None] * position
         chunk.append(slot)
 
+    def chunks(self) -> list[list[Slot]]:
+        """Everything above the base, in pieces."""
+        return list(self._chunks.values())
+
     def above_base(self, revision: int) -> Sequence[Record]:
         """The changes of an existing revision above the base revision; O(1)."""
         slot = self._chunks[revision >> _CHUNK_BITS][revision & _CHUNK_MASK]

@@ -128,6 +128,8 @@ class Loader:
         self._records: list[Record] = []
         self._last = (0, 0)
         self._complete = False
+        self.leased: dict[bytes, int] = {}
+        """The live keys that have a lease, and which."""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk.  Raises :class:`SnapshotFormatError`."""
@@ -182,11 +184,20 @@ class Loader:
         self._last = last
         self._records += records
         store.bytes_in_use += store.account(records)
+        self._note_leases(records)
         if self._sliced:
             for record in records:
                 store.index.add(record)
         else:
             store.index.load(records)
+
+    def _note_leases(self, records: list[Record]) -> None:
+        leased = self.leased
+        for record in records:
+            if record.lease:
+                leased[record.key] = record.lease
+            elif leased:
+                leased.pop(record.key, None)
 
     def _end(self, chunk: bytes) -> None:
         if len(chunk) != _END.size or _END.unpack(chunk)[1] != len(self._records):

@@ -25,7 +25,7 @@ from rusd.mvcc.compaction import Compaction
 from rusd.mvcc.errors import CompactedError, FutureRevisionError
 from rusd.mvcc.hashing import HashKv, HashKvJob
 from rusd.mvcc.history import Cursor, History
-from rusd.mvcc.index import KeyIndex
+from rusd.mvcc.index import Garbage, KeyIndex
 from rusd.mvcc.ranges import RangeRequest, RangeResult, fetch_limit, read_steps
 from rusd.mvcc.record import Record
 from rusd.mvcc.snapshot import Dump
@@ -133,6 +133,17 @@ class Store:
         else:
             records, total = self.index.at(key, range_end, at, limit)
         return RangeResult(records, total, len(records) < total, self.current_revision)
+
+    def collections(self) -> Garbage:
+        """What it consists of, to be let go of bit by bit: it is of no use after that."""
+        index, history = self.index, self.history
+        return [
+            history.base,
+            *history.chunks(),
+            *index.histories.shards,
+            index.live.take_chunks(),
+            index.dead.take_chunks(),
+        ]
 
     def range_steps(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from rusd.environment import Channel, Clock
+from rusd.grpc.admission import Gate
 from rusd.grpc.budget import Budget
 from rusd.grpc.call import LongAnswer
 from rusd.grpc.deadlines import Deadlines
@@ -41,7 +42,7 @@ class GrpcConnection:
         budget: Budget,
         log: Logger,
         poller: Poller,
-        has_leader: Callable[[], bool] = lambda: True,
+        gate: Gate | None = None,
     ) -> None:
         self._nursery = nursery
         self._flusher = flusher
@@ -60,11 +61,12 @@ class GrpcConnection:
             settings=Settings(
                 max_concurrent_streams=limits.streams,
                 initial_window_size=limits.stream_window,
+                max_frame_size=limits.frame_bytes,
             ),
             connection_window=limits.connection_window,
             output_limit=limits.output_bytes,
             ping_policy=PingPolicy(limits.keepalive_min_time),
-            has_leader=has_leader,
+            gate=gate,
         )
         self.link = Link(
             channel,
@@ -112,6 +114,10 @@ class GrpcConnection:
         self.engine.lost()
         self.link.flush()
         self.link.close()
+
+    def end_leaderless(self) -> None:
+        """:meth:`rusd.grpc.server.ServerConnection.end_leaderless`."""
+        self.engine.end_leaderless()
 
     # -- an end of our making -----------------------------------------------------------
 

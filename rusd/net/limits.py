@@ -20,6 +20,8 @@ class Limits:
     """HTTP/2 frames of one connection before another one's turn."""
     receive_bytes: int = 64 * 1024
     """What one turn takes from the socket."""
+    frame_bytes: int = 16 * 1024
+    """The largest HTTP/2 frame taken."""
     output_bytes: int = 256 * 1024
     """Unsent bytes of a connection above which nothing more is read from it."""
     stream_window: int = 256 * 1024

@@ -56,6 +56,7 @@ from rusd.raft.messages import (
 )
 from rusd.raft.node import Node
 from rusd.raft.progress import Flow, Progress
+from rusd.raft.quorum import has_majority
 from rusd.raft.state import NOBODY, Limits, Options, Role
 
 __all__ = [
@@ -91,4 +92,5 @@ __all__ = [
     "changed",
     "decode_configuration",
     "encode_configuration",
+    "has_majority",
 ]

@@ -75,6 +75,16 @@ class Log:
     # -- reading ------------------------------------------------------------
 
     @property
+    def entries_held(self) -> int:
+        """How many entries are held."""
+        return len(self._entries)
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of data in the entries held."""
+        return self._bytes
+
+    @property
     def last_term(self) -> int:
         """The term of the last entry."""
         return self._entries[-1].term if self._entries else self.base_term

@@ -146,6 +146,10 @@ class Membership(State):
         """Where the configuration in effect stands in the log, or at most the log's base."""
         return self._configurations[-1][0]
 
+    def configurations_after(self, index: int) -> list[int]:
+        """Where in the log the configurations above ``index`` stand, ascending."""
+        return [position for position, _ in self._configurations if position > index]
+
     def configuration_at(self, index: int) -> Configuration:
         """The configuration as of ``index``, for a snapshot there.
 

@@ -48,6 +48,7 @@ from rusd.raft.messages import (
     Message,
     MessageType,
     Ready,
+    Snapshot,
 )
 from rusd.raft.state import NOBODY, Limits, Options, Role
 
@@ -297,6 +298,11 @@ class Node(Elections):
     def is_sole_leader(self) -> bool:
         """Whether this replica leads a quorum of one and may serve reads: each is confirmed at once."""
         return self.role is Role.LEADER and self.configuration.voters == {self.id} and self.may_serve_reads()
+
+    @property
+    def pending_snapshot(self) -> Snapshot | None:
+        """The snapshot that the next ``Ready`` with ``must_sync`` hands out to be installed."""
+        return self._snapshot
 
     def pending_reads(self) -> int:
         """How many reads wait for a quorum to confirm them."""

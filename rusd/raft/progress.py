@@ -31,7 +31,8 @@ class Progress:
     ``match``   up to here the logs are known to agree, durably on the peer;
     ``next``    the next entry to send;
     ``active``  heard from since the leader last checked its quorum;
-    ``paused``  a probe is under way: wait for its answer, or for a sign of life.
+    ``paused``  a probe is under way: wait for its answer, or for a sign of life;
+    ``keeps``   the log after this index is kept for it while it installs a snapshot; None: nothing is.
 
     ``max_messages`` and ``max_bytes`` bound what is sent but not acknowledged.
     """
@@ -44,6 +45,7 @@ class Progress:
         "_max_messages",
         "active",
         "flow",
+        "keeps",
         "match",
         "next",
         "paused",
@@ -55,6 +57,7 @@ class Progress:
         self.flow = Flow.PROBE
         self.active = True  # the benefit of the doubt until the next check
         self.paused = False
+        self.keeps: int | None = None
         self._commit_sent = 0
         self._inflight: deque[tuple[int, int]] = deque()  # (last index, bytes) of each append
         self._inflight_bytes = 0

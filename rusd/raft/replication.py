@@ -176,6 +176,34 @@ class Replication(Membership):
             progress.become_probe()
             progress.paused = True
 
+    def keep_log(self, peer: int, index: int) -> None:
+        """Keep the log after ``index`` until :meth:`release_log`: ``peer`` is sent a snapshot up to there.
+
+        Else the log would be cut beyond it while it is sent and loaded, and only
+        another snapshot would help, time and again.
+        """
+        progress = self._progress.get(peer)
+        if progress is not None:
+            progress.keeps = index
+
+    def release_log(self, peer: int) -> None:
+        """``peer`` has caught up, or is given up."""
+        progress = self._progress.get(peer)
+        if progress is not None:
+            progress.keeps = None
+
+    def trim_log(self, through: int) -> None:
+        """Spare what is kept for somebody, but not without bounds."""
+        limits, log = self.options.limits, self.log
+        for progress in self._progress.values():
+            if progress.keeps is None:
+                continue
+            if log.entries_held > limits.kept_entries or log.bytes_held > limits.kept_bytes:
+                progress.keeps = None
+                continue
+            through = min(through, max(progress.keeps, progress.match))
+        super().trim_log(through)
+
     # -- the follower -------------------------------------------------------------
 
     def passes_consistency_check(self, message: Message) -> bool:

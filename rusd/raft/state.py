@@ -52,13 +52,16 @@ class Limits:
     ``append_bytes``       in one append, but one entry at least;
     ``inflight_messages``  appends sent to one peer and not acknowledged;
     ``inflight_bytes``     bytes in these;
-    ``uncommitted_bytes``  proposed and not committed: more is refused, but one proposal always fits.
+    ``uncommitted_bytes``  proposed and not committed: more is refused, but one proposal always fits;
+    ``kept_entries``, ``kept_bytes``  held for peers that install a snapshot: with more, they get another one.
     """
 
     append_bytes: int = 1024 * 1024
     inflight_messages: int = 256
     inflight_bytes: int = 16 * 1024 * 1024
     uncommitted_bytes: int = 64 * 1024 * 1024
+    kept_entries: int = 400_000
+    kept_bytes: int = 128 * 1024 * 1024
 
 
 @attrs.frozen(kw_only=True)

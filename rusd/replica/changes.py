@@ -7,17 +7,30 @@ and says which request it was.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from google.protobuf.message import DecodeError
 
 from etcdpb import rusd_pb2
-from rusd.raft import Change, ChangeKind
+from rusd.raft import Change, ChangeKind, Entry, decode_configuration
 
 _KINDS = {
     rusd_pb2.ConfigurationChange.ADD_MEMBER: ChangeKind.ADD_VOTER,
     rusd_pb2.ConfigurationChange.ADD_LEARNER: ChangeKind.ADD_LEARNER,
     rusd_pb2.ConfigurationChange.PROMOTE_LEARNER: ChangeKind.ADD_VOTER,
     rusd_pb2.ConfigurationChange.REMOVE_MEMBER: ChangeKind.REMOVE,
+    rusd_pb2.ConfigurationChange.ADD_CANDIDATE: ChangeKind.ADD_LEARNER,
+    rusd_pb2.ConfigurationChange.ADMIT_CANDIDATE: ChangeKind.ADD_VOTER,
 }
+
+ADDITIONS = frozenset(
+    {
+        rusd_pb2.ConfigurationChange.ADD_MEMBER,
+        rusd_pb2.ConfigurationChange.ADD_LEARNER,
+        rusd_pb2.ConfigurationChange.ADD_CANDIDATE,
+    }
+)
+"""The changes that bring in a member."""
 
 
 def raft_change(change: rusd_pb2.ConfigurationChange) -> Change:
@@ -38,3 +51,17 @@ def request_number(data: bytes, member: int, boot: int) -> int:
     except DecodeError:
         return 0
     return request_id.number if (request_id.member, request_id.boot) == (member, boot) else 0
+
+
+def urls_of_added(entries: Iterable[Entry]) -> dict[int, list[str]]:
+    """The members that the configuration entries among ``entries`` add, with their peer URLs."""
+    added: dict[int, list[str]] = {}
+    for entry in entries:
+        _, context = decode_configuration(entry.data)
+        try:
+            change = rusd_pb2.ConfigurationChange.FromString(context)
+        except DecodeError:
+            continue
+        if change.type in ADDITIONS:
+            added[change.member.id] = list(change.member.peer_urls)
+    return added

@@ -13,42 +13,16 @@ from __future__ import annotations
 
 from collections import deque
 from types import GeneratorType
-from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError
-
-from etcdpb import rusd_pb2
-from rusd.raft import (
-    ChangeRefused,
-    Entry,
-    EntryType,
-    Node,
-    NotLeader,
-    ProposalDropped,
-    Ready,
-    Role,
-    Snapshot,
-    decode_configuration,
-)
+from rusd.raft import Configuration, Entry, EntryType, Node, Ready, Snapshot, decode_configuration
 from rusd.replica import changes
-from rusd.replica.errors import (
-    RequestTimeoutError,
-    SupersededError,
-    TooManyRequestsError,
-    refusal_of,
-)
-from rusd.replica.forwarding import Forward
+from rusd.replica.errors import RequestTimeoutError, SupersededError
 from rusd.replica.machine import Machine
+from rusd.replica.proposals import Proposals
 from rusd.replica.reads import Reads
-from rusd.replica.waiting import UnderWay, Waiter, Waiting
-from rusd.state import STATE_ERRORS, Kind, MemberError, proposal
+from rusd.replica.waiting import UnderWay, Waiter
+from rusd.state import STATE_ERRORS, proposal
 from rusd.steps import Turn
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-MAX_UNAPPLIED_ENTRIES = 5000
-"""Committed but unapplied entries above which new proposals are refused, as etcd does."""
 
 ENTRY_COST = 4
 """What a small entry and its answer take of a turn, in records."""
@@ -56,76 +30,34 @@ ENTRY_COST = 4
 _REFUSALS = (*STATE_ERRORS, SupersededError)
 
 
-class Core:
+class Core(Proposals):
     """One replica of the state machine.
 
     ``member`` and ``boot`` make request ids unique: ``boot`` is a random number
-    drawn once per start of the process.
+    drawn once per start of the process.  ``election_timeout`` is in seconds.
     """
 
-    def __init__(self, node: Node, machine: Machine, *, member: int, boot: int) -> None:
-        self.node = node
-        self._machine = machine
-        self._member = member
-        self._boot = boot
-        self._last_number = 0
-        self._waiting: dict[int, Waiting] = {}
+    def __init__(
+        self, node: Node, machine: Machine, *, member: int, boot: int, election_timeout: float = 1.0
+    ) -> None:
+        super().__init__(node, machine, member=member, boot=boot, election_timeout=election_timeout)
         self._reads = Reads(node, boot)
         self._committed: deque[Entry] = deque()
         self._turn = Turn()
         self._under_way: UnderWay | None = None
         self.held = False
         """Whether somebody holds entries back, and would see that linearizable reads wait for them."""
-        self._forwards: list[Forward] = []
         self._installing: Snapshot | None = None
+        self._leader = (node.term, node.leader_id)  # as :meth:`ready` saw it last
         self.applied_index = node.applied_index
         self.applied_term = node.log.term(node.applied_index) or 0
+        self._belongs = member in node.configuration_at(node.applied_index).members
+        self.applied_configurations = 0
+        """How many configurations have been applied: another number, another set of members."""
+        self.is_removed = False
+        """Whether this member has left the cluster for good, as of the entries applied."""
 
     # -- in --------------------------------------------------------------------
-
-    def propose(self, kind: Kind, request: Message, waiter: Waiter, now: float, *, term: int = 0) -> None:
-        """Append ``request`` to the log; ``waiter`` gets its result once it is applied.
-
-        A follower passes it on to the leader (:meth:`take_forwards`).  ``now`` is in seconds of
-        the monotonic clock.  ``term`` is given for what a leader decided by itself.  Raises a
-        :class:`ReplicaError` if nothing was appended or passed on.
-        """
-        if self.node.commit_index - self.applied_index > MAX_UNAPPLIED_ENTRIES:
-            raise TooManyRequestsError
-        number = self._last_number + 1
-        data = proposal.encode(kind, self._member, self._boot, number, request, term=term)
-        try:
-            self.node.propose(data)
-        except ProposalDropped as error:
-            if term:
-                raise refusal_of(error) from error
-            self._pass_on(error, EntryType.NORMAL, data)
-        self._last_number = number
-        self._waiting[number] = Waiting(kind, request, waiter, now)
-
-    def propose_configuration(self, change: rusd_pb2.ConfigurationChange, waiter: Waiter, now: float) -> None:
-        """Append ``change``, whose ``request_id`` is set here; ``waiter`` gets what the machine makes of it.
-
-        A follower passes it on, and the leader drops what it would refuse.  Raises
-        :class:`ChangeRefusedError` if Raft can't make the change, or not now, a
-        :class:`~rusd.state.MemberError`, and what :meth:`propose` raises.
-        """
-        number = self._last_number + 1
-        request_id = rusd_pb2.RequestId(member=self._member, boot=self._boot, number=number)
-        change.request_id.CopyFrom(request_id)
-        data = change.SerializeToString()
-        try:
-            self._append_change(change, data)
-        except ProposalDropped as error:
-            self._pass_on(error, EntryType.CONFIGURATION, data)
-        self._last_number = number
-        self._waiting[number] = Waiting(None, change, waiter, now)
-
-    def _pass_on(self, error: ProposalDropped, kind: EntryType, data: bytes) -> None:
-        """What was not appended goes to the leader, if it should have gone there and there is one."""
-        if not isinstance(error, NotLeader) or not error.leader_id:
-            raise refusal_of(error) from error
-        self._forwards.append(Forward(self._member, error.leader_id, kind, data))
 
     def read_index(self, waiter: Waiter) -> bool:
         """Ask for a linearizable read (Raft thesis, section 6.4).
@@ -135,51 +67,19 @@ class Core:
         """
         if self.may_read_now():
             return True
+        self._follow_leader()  # a change before the question does not concern it
         self._reads.ask(waiter)
         return False
-
-    def receive_forward(self, forward: Forward) -> None:
-        """A follower passes a proposal on.  Dropped if this member can't append it, or it makes no sense."""
-        try:
-            if forward.type == EntryType.CONFIGURATION:
-                change = rusd_pb2.ConfigurationChange.FromString(forward.data)
-                self._append_change(change, forward.data)
-            else:
-                proposal.decode(forward.data)  # what is appended must apply
-                self.node.propose(forward.data)
-        except (ProposalDropped, MemberError, ValueError, DecodeError):
-            return
-
-    def _append_change(self, change: rusd_pb2.ConfigurationChange, data: bytes) -> None:
-        """What a leader does with a change: look whether it makes sense, and append it."""
-        if self.node.role is Role.LEADER:
-            self.require_sense(data)
-        self.node.propose_configuration(changes.raft_change(change), data)
-
-    def require_sense(self, data: bytes) -> None:
-        """A change is judged by the state that all changes before it have made, here, where it is appended.
-
-        Who asked may be behind: what it takes for a stranger may have become a learner, and then
-        Raft would promote what the state machine adds.
-        """
-        if self.node.configuration_index > self.applied_index:
-            raise ChangeRefused("an earlier change is not applied yet")
-        self._machine.check_configuration(data)
 
     def tick(self, now: float, timeout: float) -> None:
         """A heartbeat interval has passed; give up on calls older than ``timeout`` seconds."""
         self.node.tick()
-        # Numbers grow and so does `since`: the oldest call stands first.
-        while self._waiting:
-            number = next(iter(self._waiting))
-            waiting = self._waiting[number]
-            if now - waiting.since < timeout:
-                break
-            del self._waiting[number]
-            waiting.waiter(None, RequestTimeoutError())
+        self.causes.tick(now)
+        self.offer_again()  # a transfer may have come to nothing
+        self._expire(now, timeout)
         job = self._under_way
         if job is not None and job.waiting is not None and now - job.waiting.since >= timeout:
-            job.give_up(RequestTimeoutError())
+            job.give_up(self.causes.error(job.waiting.since))
         self._reads.tick(now, timeout)
 
     def persisted(self, ready: Ready) -> None:
@@ -190,9 +90,11 @@ class Core:
 
     def ready(self) -> Ready | None:
         """What is to be done next, or None.  Committed entries are kept for :meth:`apply`."""
-        if not self.node.has_ready():
+        node = self.node
+        self._follow_leader()
+        if not node.has_ready():
             return None
-        ready = self.node.ready()
+        ready = node.ready()
         self._committed.extend(ready.committed)
         if ready.reads:
             self._reads.confirm(ready.reads)
@@ -200,10 +102,15 @@ class Core:
             self._installing = ready.snapshot
         return ready
 
-    def take_forwards(self) -> list[Forward]:
-        """Proposals to pass on to the leader, each handed out once."""
-        forwards, self._forwards = self._forwards, []
-        return forwards
+    def _follow_leader(self) -> None:
+        """If there is another leader, or the same in another term, tell those who wait."""
+        node = self.node
+        if (node.term, node.leader_id) == self._leader:
+            return
+        self._leader = (node.term, node.leader_id)
+        if node.leader_id:
+            self._reads.leader_changed()
+            self.offer_again()
 
     @property
     def installing(self) -> Snapshot | None:
@@ -228,6 +135,7 @@ class Core:
             job.steps.close()
             job.give_up(RequestTimeoutError())
         self.applied_index, self.applied_term = snapshot.index, snapshot.term
+        self._note_membership(snapshot.configuration)
         self.node.applied(snapshot.index)
         self._reads.answer(self.applied_index)
 
@@ -275,11 +183,9 @@ class Core:
 
     def fail_all(self, error: Exception) -> None:
         """Tell every waiting call that its outcome will not be known here."""
-        waiting, self._waiting = self._waiting, {}
         if self._under_way is not None:
             self._under_way.give_up(error)
-        for entry in waiting.values():
-            entry.waiter(None, error)
+        self._fail_waiting(error)
         self._reads.fail_all(error)
 
     def _apply(self, entry: Entry) -> None:
@@ -338,12 +244,20 @@ class Core:
         self.applied_term = entry.term
 
     def _apply_configuration(self, entry: Entry) -> None:
-        _, context = decode_configuration(entry.data)
+        configuration, context = decode_configuration(entry.data)
         result = self._machine.apply_configuration(context)
         self._applied(entry)
+        self._note_membership(configuration)
         waiting = self._waiting.pop(changes.request_number(context, self._member, self._boot), None)
         if waiting is not None:
             waiting.waiter(result, None)
+
+    def _note_membership(self, configuration: Configuration) -> None:
+        """Who once belonged and does no more was removed; who does not belong yet is about to."""
+        self.applied_configurations += 1
+        belongs = self._member in configuration.members
+        self.is_removed = self.is_removed or (self._belongs and not belongs)
+        self._belongs = belongs
 
     def _may_apply(self) -> bool:
         """Not between the log's replacement by a snapshot and the state's."""

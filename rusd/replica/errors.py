@@ -21,6 +21,30 @@ class RequestTimeoutError(ReplicaError):
     """Not answered in time.  The write may still happen."""
 
 
+class LeaderFailedError(RequestTimeoutError):
+    """Not answered in time, and made while the leader before this one was lost."""
+
+
+class ConnectionLostError(RequestTimeoutError):
+    """Not answered in time, and the connection that it took broke meanwhile."""
+
+
+class LeaderChangedError(ReplicaError):
+    """Another leader came while a read waited for the former one."""
+
+
+class NotLeaderError(ReplicaError):
+    """Only the leader can do this."""
+
+
+class BadTransfereeError(ReplicaError):
+    """Leadership can't be handed to that member: it has no vote here."""
+
+
+class TransferTimeoutError(ReplicaError):
+    """The member that was to lead does not, after all the time there was."""
+
+
 class StoppedError(ReplicaError):
     """The server is stopping.  The write may have happened."""
 

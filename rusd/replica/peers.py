@@ -38,6 +38,22 @@ class Peers(Protocol):
         """
 
 
+class NoPeers:
+    """For a member that is alone: nobody is there."""
+
+    def set_members(self, urls: Mapping[int, Sequence[str]]) -> None:
+        pass
+
+    def send(self, messages: Iterable[Message]) -> None:
+        pass
+
+    def forward(self, forwards: Iterable[Forward]) -> None:
+        pass
+
+    async def send_snapshot(self, message: Message, header: bytes, chunks: AsyncIterator[bytes]) -> None:
+        raise PeerError("there are no peers")
+
+
 class Inbox(Protocol):
     """A replica, as its peers reach it."""
 

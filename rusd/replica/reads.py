@@ -4,6 +4,8 @@ A read asks Raft for a read index (thesis, section 6.4).  The answer, once a
 quorum has confirmed the leader, is an index; when everything up to it is
 applied, the read may look at the state.  Questions and answers travel between
 members and may get lost, so they are asked again, and given up after a while.
+A new leader knows nothing of what its predecessor was asked: as in etcd, those
+who wait are told of the change, and ask again themselves if they like.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Iterable
 from struct import Struct
 
 from rusd.raft import Node, NoLeader, ReadState, Role
-from rusd.replica.errors import NoLeaderError, RequestTimeoutError
+from rusd.replica.errors import LeaderChangedError, RequestTimeoutError
 from rusd.replica.waiting import Waiter
 
 RETRY_TICKS = 5
@@ -34,23 +36,22 @@ class Reads:
         self._confirmed: deque[tuple[int, int]] = deque()  # (index they wait for, number)
         self._marks: deque[tuple[float, int]] = deque()  # at each tick: the reads that were there
         self._ticks_to_retry = RETRY_TICKS
-        self._asked = (node.term, node.leader_id)  # in which term, and whom, was asked last
 
     def ask(self, waiter: Waiter) -> None:
         """Have ``waiter`` called when the state is recent enough, or with an error.
 
-        Raises :class:`NoLeaderError` if there is nobody to ask.
+        Where there is nobody to ask, it waits for a leader, and is told when there is one.
         """
         self._last_number = number = self._last_number + 1
-        try:
+        with contextlib.suppress(NoLeader):
             self._node.read_index(self._context(number))
-        except NoLeader as error:
-            raise NoLeaderError from error
         self._waiting[number] = waiter
 
     def confirm(self, states: Iterable[ReadState]) -> None:
         """A quorum has confirmed these."""
         for state in states:
+            if len(state.context) != _CONTEXT.size:
+                continue  # nothing that was asked here
             boot, number = _CONTEXT.unpack(state.context)
             if boot == self._boot:  # else an answer that was on its way while this member restarted
                 self._confirmed.append((state.index, number))
@@ -72,6 +73,13 @@ class Reads:
         self._expire(now, timeout)
         self._ask_again()
 
+    def leader_changed(self) -> None:
+        """There is another leader now, or the same one in another term: who is not confirmed is told."""
+        confirmed = {number for _, number in self._confirmed}
+        lost = [number for number in self._waiting if number not in confirmed]
+        for number in lost:
+            self._waiting.pop(number)(None, LeaderChangedError())
+
     def fail_all(self, error: Exception) -> None:
         """Tell all of them that they won't be answered."""
         waiting, self._waiting = self._waiting, {}
@@ -84,11 +92,10 @@ class Reads:
         return _CONTEXT.pack(self._boot, number)
 
     def _ask_again(self) -> None:
-        """Ask about unconfirmed reads again: questions and answers get lost, and leaders forget."""
-        node, asked = self._node, self._asked
+        """Ask a leader elsewhere about unconfirmed reads again: questions and answers get lost."""
+        node = self._node
         self._ticks_to_retry -= 1
-        self._asked = (node.term, node.leader_id)
-        if self._asked == asked and (self._ticks_to_retry > 0 or node.role is Role.LEADER):
+        if self._ticks_to_retry > 0 or node.role is Role.LEADER:
             return
         self._ticks_to_retry = RETRY_TICKS
         confirmed = {number for _, number in self._confirmed}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from rusd.environment import Threads, WorkerThreads
 from rusd.signal import Signal
 from rusd.steps import Steps, Turn
 from rusd.storage import SnapshotMarker, StorageError, WalFailedError
@@ -83,6 +84,7 @@ class Snapshotter:
         snapshot_count: int,
         last_index: int,
         log_bytes: int,
+        threads: Threads | None = None,
     ) -> None:
         self._replica = replica
         self._data_dir = data_dir
@@ -95,7 +97,11 @@ class Snapshotter:
         self._last_index = last_index
         # What a restart would read counts from the last snapshot, wherever this process began.
         self._last_bytes = replica.log_bytes_written - log_bytes
+        self._threads = threads or WorkerThreads()
         self._due = Signal()
+        self.writing = trio.Lock()
+        """Held by who writes a snapshot file, this one's or a received one."""
+        self._newest: SnapshotName | None = None  # of those that this process knows to be there
         self.active = False
         """Whether a snapshot is being written, so that the disk has other work than the log's."""
 
@@ -122,8 +128,30 @@ class Snapshotter:
 
         Raises :class:`OSError` or :class:`~rusd.storage.StorageError`; the log is whole then as before.
         """
+        async with self.writing:
+            await self._take()
+
+    async def reaching(self, index: int) -> SnapshotName:
+        """A snapshot of the state at ``index`` or later: the newest there is, else one taken now.
+
+        Raises what :meth:`take` does.
+        """
+        async with self.writing:
+            if self._newest is None or self._newest.index < index:
+                await self._take()
+            assert self._newest is not None
+            return self._newest
+
+    def installed(self, name: SnapshotName) -> None:
+        """A received snapshot is the state now."""
+        self._newest = name
+        self._last_index, self._last_bytes = name.index, self._replica.log_bytes_written
+
+    async def _take(self) -> None:
         core = self._replica.core
         await self._replica.between_entries()
+        if core.applied_index < core.node.log.base_index:
+            return  # another member's snapshot is about to take the place of this state
         index, term = core.applied_index, core.applied_term
         log_bytes = self._replica.log_bytes_written
         configuration = core.node.configuration_at(index)
@@ -143,6 +171,9 @@ class Snapshotter:
             self.active = False
         marker = SnapshotMarker(index, term, configuration)
         await self._replica.with_log(lambda wal: self._note(wal, marker))
+        if self._last_index > index:
+            return  # the state was replaced by a later one meanwhile
+        self._newest = SnapshotName(index, term)
         self._last_index, self._last_bytes = index, log_bytes
         self._log.info("saved snapshot", snapshot_index=index, snapshot_bytes=writer.bytes_written)
 
@@ -164,14 +195,16 @@ class Snapshotter:
                 break
             if writer.bytes_written - synced >= SYNC_BYTES:
                 synced = writer.bytes_written
-                await trio.to_thread.run_sync(writer.sync)
-        await trio.to_thread.run_sync(writer.finish)
+                await self._threads.run(writer.sync)
+        await self._threads.run(writer.finish)
 
     def _note(self, wal: Wal, marker: SnapshotMarker) -> None:
         """Runs in the log's thread: from here on the snapshot counts, and older files may go."""
-        try:
-            wal.mark_snapshot(marker)
-            wal.sync()
-        except OSError as error:
-            raise WalFailedError(str(error)) from error
+        overtaken = any(marker.index <= known.index for known in wal.markers)  # by one that was received
+        if not overtaken:
+            try:
+                wal.mark_snapshot(marker)
+                wal.sync()
+            except OSError as error:
+                raise WalFailedError(str(error)) from error
         self._data_dir.prune(wal)

@@ -14,9 +14,9 @@ import attrs
 
 from etcdpb import rusd_pb2
 from rusd.lease import LeaseCut, LeaseState
-from rusd.mvcc import Dump, Loader, SnapshotFormatError, Store
+from rusd.mvcc import Dump
+from rusd.state.loading import Loading
 from rusd.state.machine import StateMachine
-from rusd.state.members import Member
 from rusd.steps import ENDLESS, PAGE, Steps, Turn, finish
 from rusd.wire import LENGTH_DELIMITED, length_delimited, tag
 
@@ -76,23 +76,11 @@ def load(machine: StateMachine, header: bytes, chunks: Iterable[bytes]) -> None:
     Raises :class:`~rusd.mvcc.SnapshotFormatError` if the two don't belong together, and
     :class:`~google.protobuf.message.DecodeError` for a header that is none.
     """
-    summary = rusd_pb2.SnapshotHeader.FromString(header)
-    loader = Loader()
+    loading = Loading(header, sliced=False)
     for chunk in chunks:
-        loader.feed(chunk)
-    store = loader.finish()
-    if (store.current_revision, store.compact_revision) != (
-        summary.current_revision,
-        summary.compact_revision,
-    ):
-        raise SnapshotFormatError("header and history of the snapshot are of different revisions")
-    machine.store = store
-    machine.leases.load(LeaseState(lease.id, lease.ttl, lease.remaining_ttl) for lease in summary.leases)
-    _attach_leases(machine, store)
-    cluster = summary.cluster
-    machine.alarms.load((alarm.member_id, alarm.type) for alarm in cluster.alarms)
-    machine.members.load(map(_member, cluster.members), cluster.removed_ids)
-    machine.cluster_version = cluster.cluster_version
+        loading.feed(chunk)
+    finish(loading.finish_steps(ENDLESS))
+    loading.adopt(machine)
 
 
 def _lease_field(lease: LeaseState) -> bytes:
@@ -119,23 +107,3 @@ def _cluster_state(machine: StateMachine) -> rusd_pb2.ClusterState:
             for member, alarm in machine.alarms.active()
         ],
     )
-
-
-def _member(message: rusd_pb2.Member) -> Member:
-    return Member(
-        id=message.id,
-        peer_urls=tuple(message.peer_urls),
-        name=message.name,
-        client_urls=tuple(message.client_urls),
-        is_learner=message.is_learner,
-    )
-
-
-def _attach_leases(machine: StateMachine, store: Store) -> None:
-    """Attachments are not written down: every live key's record names its lease."""
-    for record in store.range(b"\0", b"\0").records:
-        if not record.lease:
-            continue
-        if not machine.leases.exists(record.lease):
-            raise SnapshotFormatError(f"a key of the snapshot names lease {record.lease}, which is not in it")
-        machine.leases.attach(record.key, record.lease)

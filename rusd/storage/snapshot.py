@@ -183,6 +183,11 @@ class SnapshotReader:
             total += length
         self._check_footer(at, _FOOTER.pack(0, count, total, checksum), checksum)
 
+    @property
+    def size(self) -> int:
+        """Of the file, in bytes."""
+        return self._file.size()
+
     def verify(self) -> None:
         """Read everything once; returns if the file is complete and undamaged."""
         for _ in self.chunks():

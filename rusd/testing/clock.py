@@ -34,3 +34,25 @@ class ManualClock:
             raise ValueError("a monotonic clock does not go back")
         self._now += seconds
         self._sleepers.unpark_all()
+
+
+class TrioClock:
+    """A :class:`~rusd.environment.Clock` that shows Trio's own time.
+
+    Under Trio's ``MockClock(autojump_threshold=0)`` whole servers live through minutes in a moment, as
+    long as nothing waits for anything but time: disks and network in memory, no threads.
+    """
+
+    def __init__(self, *, epoch: float = 1_700_000_000.0) -> None:
+        self._epoch = epoch
+
+    def monotonic(self) -> float:
+        return trio.current_time()
+
+    def time(self) -> float:
+        return self._epoch + trio.current_time()
+
+    async def sleep_until(self, deadline: float) -> None:
+        if deadline == float("inf"):
+            await trio.sleep_forever()
+        await trio.sleep_until(deadline)

@@ -9,7 +9,17 @@ from typing import Any
 import trio
 
 from rusd.config import Config, parse_urls
-from rusd.environment import Clock, Disk, Environment, Hooks, RealClock, SocketTransport, Transport
+from rusd.environment import (
+    Clock,
+    Disk,
+    Environment,
+    Hooks,
+    RealClock,
+    SocketTransport,
+    Threads,
+    Transport,
+    WorkerThreads,
+)
 from rusd.testing.disk import MemoryDisk
 
 
@@ -78,6 +88,7 @@ def make_environment(
     seed: int = 0,
     hooks: Hooks | None = None,
     log_sink: ListSink | None = None,
+    threads: Threads | None = None,
 ) -> Environment:
     """An environment with the fakes given; else the real clock and sockets, and a disk in memory.
 
@@ -90,4 +101,5 @@ def make_environment(
         random=random.Random(seed),
         log_sink=log_sink or ListSink(),
         hooks=hooks or Hooks(),
+        threads=threads or WorkerThreads(),
     )

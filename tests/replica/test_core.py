@@ -9,17 +9,25 @@ import pytest
 
 from etcdpb import rpc_pb2
 from rusd.mvcc import CompactedError
+from rusd.raft import Message, MessageType, Role
 from rusd.replica import (
+    ConnectionLostError,
+    LeaderChangedError,
+    LeaderFailedError,
     NoLeaderError,
     RequestTimeoutError,
     StoppedError,
     SupersededError,
     TooManyRequestsError,
+    holding,
 )
-from rusd.replica.core import ENTRY_COST, MAX_UNAPPLIED_ENTRIES
+from rusd.replica.core import ENTRY_COST
+from rusd.replica.proposals import MAX_UNAPPLIED_ENTRIES
 from rusd.state import Kind, proposal
 
 Make = Callable[..., Any]
+
+MEMBER = 7
 
 
 def test_a_caller_is_answered_when_its_entry_is_applied_and_not_before(make: Make) -> None:
@@ -167,21 +175,80 @@ def test_a_read_before_the_first_entry_of_the_term_waits_for_it(make: Make) -> N
     assert caller.outcome == (None, None)
 
 
-def test_reads_and_proposals_without_a_leader_are_refused(make: Make) -> None:
+def test_proposals_without_a_leader_wait_for_one_in_their_order(make: Make) -> None:
     replica = make()
-    with pytest.raises(NoLeaderError):
-        replica.put(b"k")
-    with pytest.raises(NoLeaderError):
-        replica.read()
-    replica.core.fail_all(StoppedError())  # nobody is left waiting
+    callers = [replica.put(b"%d" % number) for number in range(3)]
+    replica.run()
+    assert [caller.outcome for caller in callers] == [None, None, None]
+    replica.lead()
+    assert [caller.outcome for caller in callers] == [(b"0", None), (b"1", None), (b"2", None)]
+    assert replica.machine.applied == [b"0", b"1", b"2"]
 
 
-def test_without_a_quorum_nothing_is_confirmed(make: Make) -> None:
+def test_what_a_leader_decided_by_itself_does_not_wait_for_another(make: Make) -> None:
+    with pytest.raises(NoLeaderError):
+        make().put(b"k", term=1)
+
+
+def test_a_proposal_that_waits_for_a_leader_too_long_is_given_up_for_good(make: Make) -> None:
     replica = make(voters=(7, 8, 9))
     replica.node.campaign()
     replica.persist()
-    with pytest.raises(NoLeaderError):
+    caller = replica.put(b"k")
+    replica.tick(7.1)
+    assert isinstance(caller.error, RequestTimeoutError)
+    alone = make()
+    late = alone.put(b"late")
+    alone.tick(7.1)
+    assert isinstance(late.error, RequestTimeoutError)
+    assert alone.lead().machine.applied == []
+
+
+def test_only_so_much_waits_for_a_leader(make: Make) -> None:
+    replica = make()
+    for _ in range(holding.MOST_PROPOSALS):
         replica.put(b"k")
+    with pytest.raises(TooManyRequestsError):
+        replica.put(b"one too many")
+    replica.core.fail_all(StoppedError())
+    replica.put(b"room again")
+
+
+def test_a_read_that_waits_for_a_leader_is_told_when_there_is_one(make: Make) -> None:
+    replica = make()
+    caller = replica.read()
+    assert caller is not None
+    replica.lead()
+    assert isinstance(caller.error, LeaderChangedError)
+    assert replica.read() is None
+
+
+def test_a_call_from_before_the_election_that_is_not_answered_is_put_down_to_the_former_leader(
+    make: Make,
+) -> None:
+    replica = make(voters=(7, 8, 9))
+    replica.tick(0.1)
+    early = replica.put(b"early")
+    replica.tick(0.1)
+    replica.node.campaign()
+    replica.persist()
+    for vote in (MessageType.PRE_VOTE_RESPONSE, MessageType.VOTE_RESPONSE):
+        term = replica.node.term + (vote is MessageType.PRE_VOTE_RESPONSE)
+        replica.node.step(Message(type=vote, from_=8, to=MEMBER, term=term))
+        replica.persist()
+    assert replica.node.role is Role.LEADER
+    replica.tick(0.1)
+    late = replica.put(b"late")
+    replica.tick(3.0)
+    replica.core.causes.unreachable(8, replica.now)
+    lonely = replica.put(b"lonely")
+    replica.core.causes.unreachable(9, replica.now)
+    replica.tick(7.0)
+    assert [type(caller.error) for caller in (early, late, lonely)] == [
+        LeaderFailedError,
+        ConnectionLostError,
+        ConnectionLostError,
+    ]
 
 
 # -- bounds ------------------------------------------------------------------------------------------

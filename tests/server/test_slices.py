@@ -20,7 +20,7 @@ from rusd import longwork, steps
 from rusd.environment import Hooks
 from rusd.garbage import Collector
 from rusd.mvcc import index, keys, store, transaction
-from rusd.replica import shell
+from rusd.replica import driver
 from rusd.services import encoding, segments
 from rusd.state import machine
 from rusd.testing import MemoryDisk
@@ -48,7 +48,7 @@ class MidApply(Hooks):
 @pytest.fixture
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work is cut up as if twenty records were a lot."""
-    monkeypatch.setattr(shell, "APPLY_BUDGET", 40)
+    monkeypatch.setattr(driver, "APPLY_BUDGET", 40)
     monkeypatch.setattr(longwork, "TURN_RECORDS", 40)
     monkeypatch.setattr(store, "PUBLISH_AT_ONCE", 10)
     monkeypatch.setattr(encoding, "LARGE_RECORDS", 30)
