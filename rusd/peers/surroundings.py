@@ -20,6 +20,7 @@ MESSAGES_PATH = "/rusdpb.Peer/Messages"
 SNAPSHOT_PATH = "/rusdpb.Peer/Snapshot"
 CALL_PREFIX = "/rusdpb.Peer/"
 
+_FRAME_SECONDS = 120.0  # a large frame over a slow link; a peer that is gone is noticed long before
 _ROOM_FOR_OTHERS = 2 * 1024 * 1024  # what may stand in one message beside the largest entry
 
 
@@ -64,10 +65,11 @@ def peer_limits(max_request_bytes: int, timing: Timing = Timing()) -> Limits:  #
         frame_bytes=2 * 1024 * 1024,
         stream_window=4 * 1024 * 1024,
         connection_window=8 * 1024 * 1024,
-        keepalive_min_time=0.001,
+        keepalive_min_time=None,  # pings sent one by one may come all at once
         keepalive_interval=timing.ping,
         keepalive_timeout=timing.silence - timing.ping,
         opening_timeout=timing.silence,
+        frame_timeout=_FRAME_SECONDS,
         stall_timeout=timing.write,
         goodbye_timeout=0.2,
     )
