@@ -20,7 +20,7 @@ MESSAGES_PATH = "/rusdpb.Peer/Messages"
 SNAPSHOT_PATH = "/rusdpb.Peer/Snapshot"
 CALL_PREFIX = "/rusdpb.Peer/"
 
-_FRAME_SECONDS = 120.0  # a large frame over a slow link; a peer that is gone is noticed long before
+_SLOW_SECONDS = 120.0  # for a large frame over a slow link; a peer that is gone is noticed long before
 _ROOM_FOR_OTHERS = 2 * 1024 * 1024  # what may stand in one message beside the largest entry
 
 
@@ -69,7 +69,8 @@ def peer_limits(max_request_bytes: int, timing: Timing = Timing()) -> Limits:  #
         keepalive_interval=timing.ping,
         keepalive_timeout=timing.silence - timing.ping,
         opening_timeout=timing.silence,
-        frame_timeout=_FRAME_SECONDS,
+        settings_timeout=_SLOW_SECONDS,
+        frame_timeout=_SLOW_SECONDS,
         stall_timeout=timing.write,
         goodbye_timeout=0.2,
     )

@@ -143,9 +143,7 @@ async def test_a_frame_must_be_complete_in_time(serve: Any, service: Any, networ
         assert client.closed
 
 
-async def test_frequent_keepalives_give_a_frame_no_less_time(
-    serve: Any, service: Any, network: Any
-) -> None:
+async def test_frequent_keepalives_give_a_frame_no_less_time(serve: Any, service: Any, network: Any) -> None:
     async with peer(serve, service, network, keepalive_interval=2.0) as client:
         await client.send((16_000).to_bytes(3, "big") + bytes.fromhex("000000000001"))
         dribbled = 0
