@@ -52,6 +52,7 @@ class GrpcConnection:
         self._limits = limits
         self._budget = budget
         self.monotonic = clock.monotonic
+        min_time = limits.keepalive_min_time
         self.engine = ServerConnection(
             registry,
             self,
@@ -65,7 +66,7 @@ class GrpcConnection:
             ),
             connection_window=limits.connection_window,
             output_limit=limits.output_bytes,
-            ping_policy=PingPolicy(limits.keepalive_min_time),
+            ping_policy=None if min_time is None else PingPolicy(min_time),
             gate=gate,
         )
         self.link = Link(

@@ -74,6 +74,8 @@ class Link:
         self._more = False  # whether whole frames are left after a turn that the poller called
         self.turns = 0
         """How many times something was read."""
+        self.relieved = 0
+        """How many times a socket that was full took more: the peer takes what is sent."""
         self.on_kept: Callable[[], None] | None = None
         """Called when the socket has taken less than there was."""
         self.close_when: Callable[[], bool] | None = None
@@ -240,6 +242,7 @@ class Link:
         self._left = [rest] if rest else []
         self._left_bytes = len(rest)
         if sent:
+            self.relieved += 1
             self._watch_progress()
         if not self.paused:
             self._room.set()

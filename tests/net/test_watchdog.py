@@ -143,6 +143,19 @@ async def test_a_frame_must_be_complete_in_time(serve: Any, service: Any, networ
         assert client.closed
 
 
+async def test_frequent_keepalives_give_a_frame_no_less_time(serve: Any, service: Any, network: Any) -> None:
+    async with peer(serve, service, network, keepalive_interval=2.0) as client:
+        await client.send((16_000).to_bytes(3, "big") + bytes.fromhex("000000000001"))
+        dribbled = 0
+        while client.goodbye is None:
+            await client.send(b"x")
+            await client.wait(1.0, step=0.5)
+            dribbled += 1
+            assert dribbled <= 46
+        assert client.goodbye == (CALM, b"frame not complete in time")
+        assert dribbled >= 30
+
+
 async def test_a_header_block_must_be_complete_in_time_however_many_frames_it_has(
     serve: Any, service: Any, network: Any
 ) -> None:

@@ -110,7 +110,7 @@ async def test_a_silent_network_is_noticed_and_messages_flow_soon_after_it_speak
         cluster.network.partition("n1", "n2")
         began = trio.current_time()
         await a.inbox.until(lambda: 2 in a.inbox.lost)
-        assert 1 < trio.current_time() - began < 3
+        assert 4 < trio.current_time() - began < 6
         await trio.sleep(600)
         cluster.network.heal()
         began = trio.current_time()
@@ -125,7 +125,7 @@ async def test_one_way_silence_is_noticed_by_both(kit: Any, autojump_clock: Any)
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         cluster.network.hold("n1", "n2")
-        await trio.sleep(5)
+        await trio.sleep(8)
         assert a.transport.active_since(2) is None
         assert b.transport.active_since(1) is None
 
