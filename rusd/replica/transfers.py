@@ -106,7 +106,7 @@ class Transfers:
     def owe(self, message: Message) -> None:
         """Raft wants a snapshot to be sent, of ``message.index`` or later."""
         peer = message.to
-        self._node.keep_log(peer, max(self._replica.core.applied_index, message.index))
+        self._node.keep_log(peer, message.index)
         if peer not in self._sending:
             self._owed[peer] = message
             self._due.set()
@@ -155,7 +155,7 @@ class Transfers:
         while self._leads_in(term):
             progress = self._node.progress.get(peer)
             now = self._clock.monotonic()
-            if progress is None or progress.keeps is None or progress.flow is Flow.SNAPSHOT:
+            if progress is None or progress.flow is Flow.SNAPSHOT:
                 return
             if progress.match >= self._node.last_index - NEAR_ENTRIES:
                 return
