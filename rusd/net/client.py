@@ -96,7 +96,7 @@ class ClientStream:
             if payload is not None:
                 return payload
         if self._call.error is not None:
-            raise self._call.error
+            raise self._call.error.again()
         return None
 
     @property
@@ -123,6 +123,7 @@ class ClientStream:
         traceback: TracebackType | None,
     ) -> None:
         self._call.cancel()
+        self._call.on_progress = None  # a cycle: the call knows this, and this the call
 
 
 class Client:

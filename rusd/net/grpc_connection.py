@@ -184,10 +184,13 @@ class GrpcConnection:
             # A handler's nursery that failed while the whole connection is being cancelled: its
             # errors end here all the same, and the cancellation goes on.
             errors, cancelled = group.split(Exception)
-            if errors is not None:
-                self._end_badly(call, errors)
-            if cancelled is not None:
-                raise cancelled from None
+            try:
+                if errors is not None:
+                    self._end_badly(call, errors)
+                if cancelled is not None:
+                    raise cancelled from None
+            finally:
+                del errors, cancelled  # their tracebacks have this frame: a cycle around the connection
 
     def _end_badly(self, call: ServerCall, error: Exception) -> None:
         status = _sole_status(error)
