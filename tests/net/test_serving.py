@@ -221,6 +221,26 @@ async def test_a_client_that_reads_in_the_end_gets_everything(
         channel.close()
 
 
+async def test_a_client_that_reads_slowly_is_heard_meanwhile(
+    serve: Any, service: Any, network: Any, encode: Any
+) -> None:
+    """It need not have taken all that waits for it before it may ping, or cancel."""
+    service.registry.inline("/test.Test/Big", StringValue, lambda *_: encode("x" * 500_000))
+    async with serve(service.registry, transport=network, clock=ManualClock()) as running:
+        channel = await running.connect()
+        channel.try_send(many_requests(20))
+        data = b""
+        pings = 0
+        while b"number 3" not in data[-20_000:]:
+            data += channel.try_receive(10_000) or b""
+            assert len(data) < 9_000_000, "of ten million bytes"
+            if len(data) // 2_000_000 > pings:
+                pings += 1
+                channel.try_send(bytes.fromhex("000008060000000000") + b"number %d" % pings)
+            await trio.testing.wait_all_tasks_blocked()
+        channel.close()
+
+
 def many_requests(count: int) -> bytes:
     """A client's bytes: its preface, ``count`` calls of ``Big``, and that it takes the server's settings."""
     http2 = Connection(Role.CLIENT, Deaf(), Settings(initial_window_size=2**31 - 1), 2**31 - 1)
