@@ -113,7 +113,7 @@ class ServerConnection:
         self._goodbye = Draining(self.http2, self._lingering, deadlines, host.wrote)
         self._pings = ping_policy
         self._has_leader = has_leader
-        self.held = Holdings(self.http2, self._calls, host.grew)
+        self.held = Holdings(self.http2, host.grew)
         self._blocks = {GRPC: response_block(GRPC)}
 
     # -- turns ------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class ServerConnection:
     def end_turn(self) -> None:
         """The turn is over: calls still open get their deadlines watched."""
         self._in_turn = False
-        if len(self._calls) > self.held.crowd:
+        if self.http2.open_streams > self.held.crowd:
             self.held.note()
         if not self._unarmed:
             return

@@ -132,6 +132,10 @@ class GrpcConnection:
         """Bytes held for this client."""
         return self.engine.held.weigh() + self.link.left_bytes
 
+    def largest(self) -> int:
+        """How many of them wait as one answer."""
+        return self.engine.http2.largest_queue()
+
     def evict(self) -> None:
         """The server holds too much, and this connection most of it."""
         self.end(ErrorCode.ENHANCE_YOUR_CALM, "too much is held for this client")
