@@ -68,7 +68,7 @@ class Server:
         self.budget = budget or Budget(limits.buffered_bytes)
         """What is held for clients, maybe those of other listeners too."""
         self._timer = Timer(environment.clock, log)
-        self._poller = Poller(around)
+        self._poller = Poller(around, environment.clock.monotonic)
         self._accepting = trio.CancelScope()
         self._connections: dict[_Connection, None] = {}
         self._serving = 0  # connection tasks, also those whose protocol is not known yet
