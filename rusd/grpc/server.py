@@ -401,8 +401,10 @@ class ServerConnection:
 
     @property
     def drained(self) -> bool:
-        """Whether the client knows that it is over, and has all its answers."""
-        return self._goodbye.refusing and not self._calls and self.http2.open_streams == 0
+        """Whether the client knows that it is over, and has read its answers; asks it once all are sent."""
+        if not self._goodbye.refusing or self._calls or self.http2.open_streams:
+            return False
+        return self._goodbye.has_been_read(self._host.monotonic())
 
     @property
     def open_calls(self) -> int:
