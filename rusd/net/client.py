@@ -98,7 +98,7 @@ class ClientStream:
             if payload is not None:
                 return payload
         if self._call.error is not None:
-            raise self._call.error
+            raise self._call.error.again()
         return None
 
     @property
@@ -130,6 +130,7 @@ class ClientStream:
         traceback: TracebackType | None,
     ) -> None:
         self._call.cancel()
+        self._call.on_progress = None  # a cycle: the call knows this, and this the call
 
 
 class _Life:

@@ -89,7 +89,9 @@ class Link:
         try:
             more = self._turn(initial)
             while True:
-                while self.paused:
+                if self.paused:
+                    # Not until there is room when this task runs: the writer has filled it by then, as
+                    # long as there is more, and whoever reads slowly would not be heard before the end.
                     await self._room.wait()
                 if self._http2.closed or self._closed:
                     break

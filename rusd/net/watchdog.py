@@ -154,7 +154,7 @@ class Watchdog:
         entry = self._entries.pop("ping")
         if self._traffic.turns != self._turns_before_ping:
             return
-        if self._clock.monotonic() - entry.at > _LATE_SECONDS:
-            self._await_answer()
+        if self._traffic.paused or self._clock.monotonic() - entry.at > _LATE_SECONDS:
+            self._await_answer()  # it may be there, unread
             return
         self._give_up(f"keepalive ping not acked within timeout {self._limits.keepalive_timeout:g}s")
