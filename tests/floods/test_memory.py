@@ -38,7 +38,7 @@ def call(stream_id: int, path: str, body: bytes, **options: Any) -> bytes:
 
 def link_of(field: Arena) -> Any:
     """The server's link of the attacker's connection."""
-    return list(field.server._servers[-1]._connections)[-1].link  # type: ignore[attr-defined]
+    return list(field.server._parts.client_servers[-1]._connections)[-1].link  # type: ignore[attr-defined]
 
 
 async def until_ended(field: Arena, attacker: Attacker, send: Any) -> None:

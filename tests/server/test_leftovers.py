@@ -134,7 +134,7 @@ async def test_nothing_is_left_of_a_connection_that_goes(state: str, rudely: boo
         for number in range(20):
             await etcd.put(b"l%d" % number, bytes(100_000))
         port = int(server.client_urls[0].rpartition(":")[2])
-        net: Any = server._servers[-1]  # type: ignore[attr-defined]
+        net: Any = server._parts.client_servers[-1]  # type: ignore[attr-defined]
 
         async def rounds() -> Counter[str]:
             async with trio.open_nursery() as nursery:
