@@ -93,11 +93,15 @@ class ConfigurationChange(_message.Message):
         PROMOTE_LEARNER: _ClassVar[ConfigurationChange.Type]
         REMOVE_MEMBER: _ClassVar[ConfigurationChange.Type]
         UPDATE_MEMBER: _ClassVar[ConfigurationChange.Type]
+        ADD_CANDIDATE: _ClassVar[ConfigurationChange.Type]
+        ADMIT_CANDIDATE: _ClassVar[ConfigurationChange.Type]
     ADD_MEMBER: ConfigurationChange.Type
     ADD_LEARNER: ConfigurationChange.Type
     PROMOTE_LEARNER: ConfigurationChange.Type
     REMOVE_MEMBER: ConfigurationChange.Type
     UPDATE_MEMBER: ConfigurationChange.Type
+    ADD_CANDIDATE: ConfigurationChange.Type
+    ADMIT_CANDIDATE: ConfigurationChange.Type
     TYPE_FIELD_NUMBER: _ClassVar[int]
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]

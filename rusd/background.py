@@ -17,6 +17,8 @@ from rusd.signal import Signal
 from rusd.state import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rusd.environment import Clock
     from rusd.lease import Lessor
     from rusd.logs import Logger
@@ -28,6 +30,9 @@ LEASE_INTERVAL_SECONDS = 0.5
 """How long the lease loop sleeps at most: a lease may be granted, leadership gained, meanwhile."""
 
 MAX_REVOKES_IN_FLIGHT = 16
+
+PATIENCE_ELECTIONS = 3
+"""Election time-outs without a leader before open calls end: to begin one anew is dear (etcd's figure)."""
 
 STEP_RECORDS = 256
 """Records that a compaction looks at in one turn: it looks four times at each."""
@@ -47,16 +52,22 @@ class LeaseKeeper:
         self._promoted_in_term = 0
         self._in_flight = 0
 
-    def follow_leadership(self) -> None:
-        """Start the timers when this member has come to lead, stop them when it leads no more."""
+    def follow_leadership(self) -> bool:
+        """Start the timers when this member has come to lead, stop them when it leads no more.
+
+        Called often, so it is cheap.  Returns whether it has just come to lead.
+        """
         node = self._replica.core.node
         if node.role is not Role.LEADER:
             if self._promoted_in_term:
                 self._promoted_in_term = 0
                 self._lessor.demote()
-        elif node.term != self._promoted_in_term:
-            self._promoted_in_term = node.term
-            self._lessor.promote(self._clock.monotonic(), self._extension)
+            return False
+        if node.term == self._promoted_in_term:
+            return False
+        self._promoted_in_term = node.term
+        self._lessor.promote(self._clock.monotonic(), self._extension)
+        return True
 
     async def run(self) -> None:
         """Revoke what has expired.  Runs until cancelled."""
@@ -73,6 +84,8 @@ class LeaseKeeper:
                 self._propose_checkpoints()
 
     def _revoke_expired(self) -> None:
+        if not self._replica.leadership.is_certain():
+            return  # after a sleep of the whole process somebody else may lead, and have renewed them
         room = MAX_REVOKES_IN_FLIGHT - self._in_flight
         for lease_id in self._lessor.expired(self._clock.monotonic(), room):
             self._propose(Kind.LEASE_REVOKE, rpc_pb2.LeaseRevokeRequest(ID=lease_id))
@@ -98,6 +111,30 @@ class LeaseKeeper:
         self._in_flight -= 1
         if self._promoted_in_term and not isinstance(error, ReplicaError):
             self._revoke_expired()
+
+
+class LeaderWatch:
+    """Ends calls that want a leader once there has been none for long.
+
+    ``end_calls`` ends them; ``election_timeout`` is in seconds.
+    """
+
+    def __init__(
+        self, replica: Replica, clock: Clock, end_calls: Callable[[], None], *, election_timeout: float
+    ) -> None:
+        self._replica = replica
+        self._clock = clock
+        self._end_calls = end_calls
+        self._election_timeout = election_timeout
+
+    async def run(self) -> None:
+        """Look once each election time-out.  Runs until cancelled."""
+        without = 0
+        while True:
+            await self._clock.sleep_until(self._clock.monotonic() + self._election_timeout)
+            without = 0 if self._replica.leader_id else without + 1
+            if without >= PATIENCE_ELECTIONS:
+                self._end_calls()
 
 
 class Compactor:

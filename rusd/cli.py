@@ -32,7 +32,7 @@ from rusd.garbage import Collector
 from rusd.listeners import StartError
 from rusd.logs import Logger, make_logger
 from rusd.replica import WalFailedError
-from rusd.server import Server
+from rusd.server import RemovedError, Server
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 THREAD_SWITCH_SECONDS = 0.0002
@@ -75,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if _find(error, WalFailedError):
             # The log line has been written where it happened.  No goodbyes: nothing may look acknowledged.
             os._exit(1)
+        if _find(error, RemovedError):
+            sys.exit(0)  # as was asked for; what there is to say is in the log
         if (cause := _find(error, StartError)) is None:
             raise
         log.fatal("discovery failed", error=str(cause))

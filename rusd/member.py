@@ -1,7 +1,7 @@
 """A member's durable side: made once, found again after every restart.
 
-A new member computes its ids, writes the configuration entries every initial
-member begins with, and from then on is opened like any other: the newest
+A new member finds out who it is (:mod:`rusd.bootstrap`), writes that down with
+what its log begins with, and from then on is opened like any other: the newest
 snapshot is loaded, the log after it goes to Raft, and Raft hands out what is
 committed to be applied.
 """
@@ -16,15 +16,18 @@ import attrs
 from google.protobuf.message import DecodeError
 
 from etcdpb import rusd_pb2
-from rusd.config import check_bootstrap, parse_initial_cluster
+from rusd.bootstrap import found
+from rusd.forcing import sole_member_entries
 from rusd.mvcc import SnapshotFormatError
-from rusd.raft import Configuration, Log, Node, bootstrap
-from rusd.state import StateMachine, cluster_id, member_id
+from rusd.raft import Configuration, Log, Node
+from rusd.state import StateMachine
 from rusd.state import snapshot as state_snapshot
 from rusd.storage import StorageError
 from rusd.storage.datadir import DataDir
+from rusd.storage.recovery import segment_names
 
 if TYPE_CHECKING:
+    from rusd.bootstrap import Beginning
     from rusd.config import Config
     from rusd.environment import Environment
     from rusd.logs import Logger
@@ -54,19 +57,37 @@ class OpenMember:
         self.data_dir.close()
 
 
-def open_member(config: Config, environment: Environment, machine: StateMachine, log: Logger) -> OpenMember:
+def has_member(config: Config, environment: Environment) -> bool:
+    """Whether there is a member in the data directory of ``config``, so that nothing has to be founded."""
+    logs = posixpath.join(_directory(config), "member", "wal")
+    return environment.disk.exists(logs) and bool(segment_names(environment.disk, logs))
+
+
+def open_member(
+    config: Config,
+    environment: Environment,
+    machine: StateMachine,
+    log: Logger,
+    beginning: Beginning | None = None,
+) -> OpenMember:
     """Open the member in the data directory of ``config``, making it first if there is none.
 
+    A new one begins with ``beginning``, or else founds its cluster without asking anybody.
     Raises :class:`~rusd.storage.StorageError`, :class:`~rusd.config.UsageError` and :class:`OSError`.
     """
-    directory = _MEMORY_DIRECTORY if config.in_memory else config.directory
-    if not environment.disk.exists(posixpath.join(directory, "member", "wal")):
-        check_bootstrap(config)  # before anything is made
-    data_dir = DataDir(environment.disk, directory)
+    if beginning is None and not has_member(config, environment):
+        beginning = found(config)  # which may be refused, before anything is made
+    data_dir = DataDir(environment.disk, _directory(config))
     try:
         is_new = not data_dir.has_member
         if is_new:
-            _create(config, data_dir)
+            assert beginning is not None
+            # All in one batch: a crash leaves either no member or a whole one.
+            data_dir.create_member(
+                beginning.identity.SerializeToString(),
+                hard_state=beginning.hard_state,
+                entries=beginning.entries,
+            ).close()
         opened = data_dir.open_member()
     except BaseException:
         data_dir.close()
@@ -74,6 +95,8 @@ def open_member(config: Config, environment: Environment, machine: StateMachine,
     try:
         for problem in opened.skipped:
             log.warn("skipped a snapshot that can't be used", error=problem)
+        if not is_new:
+            opened = _restarted(config, opened, log)
         return _start(config, environment, data_dir, opened, machine, is_new=is_new)
     except BaseException:
         opened.wal.close()
@@ -81,27 +104,8 @@ def open_member(config: Config, environment: Environment, machine: StateMachine,
         raise
 
 
-def _create(config: Config, data_dir: DataDir) -> None:
-    """Found the cluster: ids and first entries, durable before anything else happens."""
-    check_bootstrap(config)
-    token = config.initial_cluster_token
-    members: dict[int, rusd_pb2.ConfigurationChange] = {}
-    own = 0
-    for name, urls in parse_initial_cluster(config.initial_cluster).items():
-        peer_urls = sorted(map(str, urls))
-        number = member_id(peer_urls, token)
-        members[number] = rusd_pb2.ConfigurationChange(
-            type=rusd_pb2.ConfigurationChange.ADD_MEMBER,
-            member=rusd_pb2.Member(id=number, peer_urls=peer_urls),
-        )
-        if name == config.name:
-            own = number
-    identity = rusd_pb2.Identity(cluster_id=cluster_id(members), member_id=own)
-    hard_state, entries = bootstrap(
-        [(number, change.SerializeToString()) for number, change in sorted(members.items())]
-    )
-    # All in one batch: a crash leaves either no member or a whole one.
-    data_dir.create_member(identity.SerializeToString(), hard_state=hard_state, entries=entries).close()
+def _directory(config: Config) -> str:
+    return _MEMORY_DIRECTORY if config.in_memory else config.directory
 
 
 def _start(
@@ -145,3 +149,22 @@ def _start(
         snapshot_index=index,
         is_new=is_new,
     )
+
+
+def _restarted(config: Config, opened: OpenedMember, log: Logger) -> OpenedMember:
+    """What was found on disk; with ``--force-new-cluster``, what was made of it, durably."""
+    recovered = opened.recovered
+    identity = rusd_pb2.Identity.FromString(recovered.identity)
+    log.info(
+        "forcing restart member" if config.force_new_cluster else "restarting local member",
+        cluster_id=f"{identity.cluster_id:x}",
+        local_member_id=f"{identity.member_id:x}",
+        commit_index=recovered.hard_state.commit,
+    )
+    if not config.force_new_cluster:
+        return opened
+    hard_state, forged = sole_member_entries(identity.member_id, recovered)
+    opened.wal.write(hard_state, forged)
+    opened.wal.sync()
+    recovered = attrs.evolve(recovered, hard_state=hard_state, entries=[*recovered.entries, *forged])
+    return attrs.evolve(opened, recovered=recovered)

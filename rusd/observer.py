@@ -65,10 +65,32 @@ class ServerObserver(Observer):
         self.lessor.on_checkpointed(lease_id, self._clock.monotonic())
 
     def member_added(self, member: Member) -> None:
-        self._log.info("added member", added_peer_id=f"{member.id:x}", added_peer_peer_urls=member.peer_urls)
+        self._log.info(
+            "added member",
+            added_peer_id=f"{member.id:x}",
+            added_peer_peer_urls=member.peer_urls,
+            added_peer_is_learner=member.is_learner,
+        )
 
-    def cluster_version_changed(self, version: str) -> None:
+    def member_removed(self, member_id: int) -> None:
+        self._log.info("removed member", removed_remote_peer_id=f"{member_id:x}")
+
+    def member_promoted(self, member: Member) -> None:
+        self._log.info("promote member", promoted_member_id=f"{member.id:x}")
+
+    def member_updated(self, member: Member) -> None:
+        self._log.info(
+            "updated member",
+            updated_remote_peer_id=f"{member.id:x}",
+            updated_remote_peer_urls=member.peer_urls,
+            updated_remote_peer_is_learner=member.is_learner,
+        )
+
+    def cluster_version_changed(self, version: str, before: str) -> None:
         short = version.rpartition(".")[0]
-        self._log.info("set initial cluster version", cluster_version=short)
+        if before:
+            was = before.rpartition(".")[0]
+            self._log.info("updated cluster version", **{"from": was, "to": short})
+        else:
+            self._log.info("set initial cluster version", cluster_version=short)
         self._log.info("enabled capabilities for version", cluster_version=short)
-        self._log.info("cluster version is updated", cluster_version=short)

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from rusd.config.config import Config
-from rusd.config.errors import failed_start
+from rusd.config.errors import UsageError, failed_start
 from rusd.config.flags import flags_of
 from rusd.config.member import ClusteringFlags
 from rusd.config.urls import Url, format_urls, parse_url
@@ -91,20 +91,50 @@ def check_bootstrap(config: Config) -> None:
 
     Raises :class:`UsageError` with exit code 1.
     """
+    members = _with_own_name(config)
+    own, advertised = members[config.name], config.initial_advertise_peer_urls
+    if {resolved(url) for url in own} != {resolved(url) for url in advertised}:
+        raise _mismatch(config.name, own, advertised)
+    _check_unique(members)
+
+
+def check_join(config: Config) -> None:
+    """Whether a member without data may ask for its place in a running cluster; like :func:`check_bootstrap`.
+
+    Its URLs were announced when it was added, so those it advertises now don't matter.
+    """
+    _check_unique(_with_own_name(config))
+
+
+def _with_own_name(config: Config) -> Mapping[str, tuple[Url, ...]]:
+    """The initial cluster, which has this member."""
     try:
         members = parse_initial_cluster(config.initial_cluster)
     except ValueError as error:
         raise failed_start(f"error setting up initial cluster: {error}") from None
     if config.name not in members:
         raise failed_start(f'couldn\'t find local name "{config.name}" in the initial cluster configuration')
-    own, advertised = members[config.name], config.initial_advertise_peer_urls
-    if {_resolved(url) for url in own} != {_resolved(url) for url in advertised}:
-        listed = format_initial_cluster({config.name: own})
-        raise failed_start(
+    return members
+
+
+def _mismatch(name: str, own: Sequence[Url], advertised: tuple[Url, ...]) -> UsageError:
+    """Names as they were given: which of them mean the same is told by the comparison alone."""
+    missing = [url for url in own if url not in advertised]
+    if missing:
+        listed = format_initial_cluster({name: missing})
+        return failed_start(
             f"--initial-cluster has {listed} but missing from "
             f"--initial-advertise-peer-urls={format_urls(advertised)}"
         )
-    addresses = [_resolved(url) for urls in members.values() for url in urls]
+    extra = format_urls(tuple(url for url in advertised if url not in own))
+    listed = format_initial_cluster({name: advertised})
+    return failed_start(
+        f"--initial-advertise-peer-urls has {extra} but missing from --initial-cluster={listed}"
+    )
+
+
+def _check_unique(members: Mapping[str, Sequence[Url]]) -> None:
+    addresses = [resolved(url) for urls in members.values() for url in urls]
     if len(set(addresses)) != len(addresses):
         raise failed_start(f"initial cluster {format_initial_cluster(members)} has duplicate url")
 
@@ -143,6 +173,7 @@ def _refounded(before: Config, after: Config) -> str:
     return format_initial_cluster(members)
 
 
-def _resolved(url: Url) -> Url:
+def resolved(url: Url) -> Url:
+    """``url`` in the form in which two that mean the same are equal."""
     # Names other than this one are left to the operator: etcd asks the DNS for up to 30 s.
     return attrs.evolve(url, host="127.0.0.1") if url.host == "localhost" else url

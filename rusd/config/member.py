@@ -25,7 +25,6 @@ from rusd.config.kinds import (
 from rusd.config.urls import Url
 
 NO_BBOLT = "rusd does not keep its data in bbolt"
-NO_PEERS_YET = "this release runs clusters of one member"
 NO_DISCOVERY_YET = "discovery is not there yet"
 
 _PEER_URLS = (Url("http", "localhost", 2380),)
@@ -90,11 +89,9 @@ class ClusteringFlags:
     initial_cluster: str = flag(
         STRING, f"default={_PEER_URLS[0]}", "name=url,... of the first members; a name may repeat"
     )
-    initial_cluster_state: str = flag(
-        one_of("new", "existing"), "new", "new, or existing to join", not_yet=NO_PEERS_YET
-    )
+    initial_cluster_state: str = flag(one_of("new", "existing"), "new", "new, or existing to join")
     initial_cluster_token: str = flag(STRING, "etcd-cluster", "makes the ids of this cluster its own")
-    force_new_cluster: bool = flag(BOOL, False, "go on as a cluster of one (unsafe)", not_yet=NO_PEERS_YET)
+    force_new_cluster: bool = flag(BOOL, False, "go on as a cluster of one (unsafe)")
     strict_reconfig_check: bool = flag(BOOL, True, "refuse member changes that endanger the quorum")
     pre_vote: bool = flag(BOOL, True, "ask before an election whether it could be won")
     max_learners: int = flag(INT, 1, "most learners at a time")

@@ -168,16 +168,25 @@ def _check_start(config: Config) -> None:
         raise refusal("--auth-token=jwt is not supported yet: use simple")
     if kind not in ("simple", ""):
         raise failed_start("auth: invalid auth options")
-    if len(_members(config)) > 1:
-        raise refusal("--initial-cluster with more than one member is not supported yet")
+    _check_cluster(config)
 
 
-def _members(config: Config) -> tuple[str, ...]:
-    """The names in the initial cluster; if it can't be read, that matters only to a new member."""
+def _check_cluster(config: Config) -> None:
+    """What a cluster of several members asks for; if it can't be read, that matters only to a new member."""
     try:
-        return tuple(parse_initial_cluster(config.initial_cluster))
+        members = parse_initial_cluster(config.initial_cluster)
     except ValueError:
-        return ()
+        return
+    for url in (url for urls in members.values() for url in urls):
+        if url.is_tls or url.is_unix:
+            raise refusal(f"peer URL {url} is not supported yet: use http and a TCP address")
+    if len(members) < 2 and config.initial_cluster_state == "new":
+        return
+    own = (*config.listen_peer_urls, *config.initial_advertise_peer_urls)
+    if any(url.port == 0 for url in (*own, *(url for urls in members.values() for url in urls))):
+        raise refusal("port 0 in a peer URL is for a cluster of one member: the others could not find it")
+    if config.in_memory:
+        raise refusal("--data-dir=:memory: is for a cluster of one member: others rely on what is kept")
 
 
 def _warn(config: Config, notices: list[Notice]) -> None:

@@ -29,7 +29,8 @@ class CheckFailedError(Exception):
 class Health:
     """Answers health questions from the replica and its state."""
 
-    def __init__(self, replica: Replica, machine: StateMachine) -> None:
+    def __init__(self, replica: Replica, machine: StateMachine, member_id: int) -> None:
+        self._member_id = member_id
         self._replica = replica
         self._machine = machine
         self._livez: dict[str, Check] = {"serializable_read": self._serializable_read}
@@ -108,7 +109,8 @@ class Health:
         await self._replica.wait_linearizable()
 
     async def _non_learner(self) -> None:
-        return
+        if self._machine.members.is_learner(self._member_id):
+            raise CheckFailedError("not supported for learner")
 
 
 def _text(error: Exception) -> str:

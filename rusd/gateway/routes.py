@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from rusd.gateway.health import Health
 from rusd.net import HttpRequest, HttpResponse
-from rusd.version import ETCD_VERSION, STORAGE_VERSION
+from rusd.version import ETCD_VERSION, storage_version
 
 _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 _NOSNIFF = (b"X-Content-Type-Options", b"nosniff")
@@ -54,7 +54,7 @@ def version_response(cluster_version: str) -> HttpResponse:
     body = {
         "etcdserver": ETCD_VERSION,
         "etcdcluster": cluster_version or "not_decided",
-        "storage": STORAGE_VERSION if cluster_version else "unknown",
+        "storage": storage_version(cluster_version) or "unknown",
     }
     encoded = json.dumps(body, separators=(",", ":")).encode()
     return HttpResponse(200, [(b"Content-Type", b"application/json")], encoded)

@@ -6,7 +6,7 @@ what HTTP/2 itself forbids has been dealt with before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rusd.grpc.framing import is_compressed
 from rusd.grpc.metadata import Header, decode_binary, to_headers
@@ -68,6 +68,20 @@ def refusal(headers: Sequence[Header]) -> tuple[bytes, StatusError] | None:
         text = f"Received a HEADERS frame with :method {quote(method)} which should be POST"
         return b"405", StatusError(Code.INTERNAL, text)
     return None
+
+
+class Gate:
+    """Which calls a server takes at all, as things are now; whoever knows changes it.
+
+    ``only`` are the paths that may be called, None for all; ``refusal`` is what others fail with.
+    """
+
+    __slots__ = ("has_leader", "only", "refusal")
+
+    def __init__(self, has_leader: Callable[[], bool] = lambda: True) -> None:
+        self.has_leader = has_leader
+        self.only: frozenset[bytes] | None = None
+        self.refusal: Callable[[], StatusError] = no_leader
 
 
 def wants_leader(headers: Sequence[Header]) -> bool:

@@ -107,10 +107,23 @@ class Pending:
     def result(self) -> bytes | LongAnswer:
         """The answer of a settled one.  Raises its :class:`StatusError` if it failed."""
         if self.error is not None:
-            raise self.error
+            raise self.error.again()
         if self.payload is None:
             raise RuntimeError("not settled yet")
         return self.payload
+
+
+class Feed(Protocol):
+    """Where the messages of a feed go: a call whose client only sends, for as long as it lasts."""
+
+    def receive(self, payload: bytes) -> None:
+        """The next message, in the turn in which it came.  It must not wait.
+
+        Raises :class:`StatusError` to end the call.
+        """
+
+    def ended(self) -> None:
+        """There will be no more messages, whoever ended the call."""
 
 
 class EndOfRequests(Exception):  # noqa: N818 - an end, not an error

@@ -41,6 +41,18 @@ class ClientHost(Protocol):
         """There is something to send."""
 
 
+class _Nobody:
+    """The host of a connection that is over."""
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def wrote(self) -> None: ...
+
+
+NOBODY = _Nobody()
+
+
 class ClientCall:
     """One call, from its headers to its status."""
 
@@ -56,11 +68,14 @@ class ClientCall:
         """The status of an ended call that did not go well."""
         self.on_progress: Callable[[], None] | None = None
         """Called when there is a message, a status, or room to send."""
+        self.accepted = False
+        """Whether the server's first metadata are there: it has let the call in."""
+        self.told = False
+        """Whether the status is the server's own, and not what became of the connection."""
         self.entry: Deadline | None = None
         self._connection = connection
         self._max_receive_bytes = max_receive_bytes
         self._reader = MessageReader(max_receive_bytes)
-        self._got_headers = False
         self._half_closed = False
 
     # -- requests ----------------------------------------------------------------
@@ -119,7 +134,7 @@ class ClientCall:
         if status.startswith(b"1"):  # informational: the real ones follow
             return
         try:
-            if not self._got_headers:
+            if not self.accepted:
                 _check_response(fields, status)
             metadata = from_headers(headers)
         except StatusError as error:
@@ -131,11 +146,12 @@ class ClientCall:
                 text = f"grpc: Decompressor is not installed for grpc-encoding {quote(encoding)}"
                 self._abandon(StatusError(Code.INTERNAL, text))
                 return
-            self._got_headers = True
+            self.accepted = True
             self._reader = MessageReader(self._max_receive_bytes, encoding)
             self.headers = metadata
         else:
             self.trailers = metadata
+            self.told = not self.ended
             self._end(_status(fields, metadata))
         self._progress()
 
@@ -209,6 +225,8 @@ class ClientConnection:
         self._calls: dict[int, ClientCall] = {}
         self._in_turn = False
         self._lost: str | None = None  # why there can be no new calls
+        self.on_going_away: Callable[[], None] | None = None
+        """Called when the server asks for an end; open calls go on."""
 
     def start(
         self,
@@ -272,6 +290,12 @@ class ClientConnection:
         for call in list(self._calls.values()):
             call.fail(StatusError(Code.UNAVAILABLE, self._lost))
 
+    def dispose(self) -> None:
+        """Nothing will be called any more: cut the cycle with the host, which no collector looks for."""
+        self.lost()
+        self._host = NOBODY
+        self.on_going_away = None
+
     @property
     def open_calls(self) -> int:
         """Calls without a status yet."""
@@ -316,6 +340,8 @@ class ClientConnection:
     def on_goaway(self, last_stream_id: int, error_code: int, debug: bytes) -> None:
         if self._lost is None:
             self._lost = "the server is going away"
+        if self.on_going_away is not None:
+            self.on_going_away()
 
     def on_closed(self, error_code: int, reason: str) -> None:
         self.lost(f"connection error: {reason}")

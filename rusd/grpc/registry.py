@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 from google.protobuf.message import Message
 
-from rusd.grpc.call import Call, LongAnswer, Pending, Requests, Responses
+from rusd.grpc.call import Call, Feed, LongAnswer, Pending, Requests, Responses
 from rusd.grpc.quote import quote
 from rusd.grpc.status import Code, StatusError
 
@@ -23,11 +23,13 @@ class Kind(Enum):
     INLINE = "inline"  # a plain function, called in the connection's turn
     TASK = "task"  # an async function of one request, in a task of its own
     STREAM = "stream"  # an async function of many requests and answers, likewise
+    FEED = "feed"  # a plain function of each of many requests, called in the connection's turn
 
 
 InlineHandler = Callable[[Call, Any], bytes | Pending | LongAnswer]
 TaskHandler = Callable[[Call, Any], Awaitable[bytes]]
 StreamHandler = Callable[[Call, Requests, Responses], Awaitable[None]]
+FeedHandler = Callable[[Call, Callable[[StatusError], None]], Feed]
 
 
 @attrs.frozen
@@ -41,7 +43,7 @@ class Method:
 
     path: str
     kind: Kind
-    decode: Callable[[bytes], Message]
+    decode: Callable[[bytes], Message | bytes]
     handler: Callable[..., Any]
     single_request: bool = False
 
@@ -61,19 +63,37 @@ class Registry:
         """
         self._add(Method(path, Kind.INLINE, request_type.FromString, handler))
 
-    def task(self, path: str, request_type: type[Message], handler: TaskHandler) -> None:
-        """Answer the unary method ``path`` with an async function that returns the encoded answer."""
-        self._add(Method(path, Kind.TASK, request_type.FromString, handler))
+    def task(self, path: str, request_type: type[Message] | None, handler: TaskHandler) -> None:
+        """Answer the unary method ``path`` with an async function that returns the encoded answer.
+
+        Without a ``request_type`` it gets the bytes as they came.
+        """
+        self._add(Method(path, Kind.TASK, _decoder(request_type), handler))
 
     def stream(
-        self, path: str, request_type: type[Message], handler: StreamHandler, *, single_request: bool = False
+        self,
+        path: str,
+        request_type: type[Message] | None,
+        handler: StreamHandler,
+        *,
+        single_request: bool = False,
     ) -> None:
         """Answer the streaming method ``path``; the status is OK when ``handler`` returns.
 
         ``single_request`` is for methods that stream only their answers: a client
         that sends no message or several gets the error grpc-go has for it.
+        Without a ``request_type`` messages are the bytes as they came.
         """
-        self._add(Method(path, Kind.STREAM, request_type.FromString, handler, single_request))
+        self._add(Method(path, Kind.STREAM, _decoder(request_type), handler, single_request))
+
+    def feed(self, path: str, handler: FeedHandler) -> None:
+        """Take the messages of the method ``path``, as bytes, each in the turn in which it comes.
+
+        ``handler(call, end)`` is called once a call and returns its :class:`~rusd.grpc.call.Feed`, or
+        raises :class:`StatusError`.  ``end`` ends the call with a status, at any time.  The client
+        hears at once that it was let in, and nothing more; it may send for as long as it likes.
+        """
+        self._add(Method(path, Kind.FEED, bytes, handler))
 
     def find(self, path: bytes) -> Method | None:
         """The method at ``path``, if there is one."""
@@ -103,3 +123,7 @@ class Registry:
             raise ValueError(f"{method.path} is registered already")
         self._methods[path] = method
         self._services.add(service)
+
+
+def _decoder(request_type: type[Message] | None) -> Callable[[bytes], Message | bytes]:
+    return bytes if request_type is None else request_type.FromString

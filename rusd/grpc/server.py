@@ -10,7 +10,6 @@ not its client half-closes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from struct import Struct
 
 from google.protobuf.message import DecodeError
@@ -19,6 +18,7 @@ from rusd.grpc.admission import (
     GRPC,
     OK_TRAILERS_BLOCK,
     PLAIN,
+    Gate,
     no_leader,
     refusal,
     reply_type,
@@ -29,6 +29,7 @@ from rusd.grpc.admission import (
 from rusd.grpc.call import LongAnswer, Pending
 from rusd.grpc.deadlines import Deadlines
 from rusd.grpc.draining import Draining
+from rusd.grpc.feed import FeedCall
 from rusd.grpc.framing import PREFIX_SIZE, frame, is_compressed, supported_encoding, unsupported_encoding
 from rusd.grpc.holdings import Holdings
 from rusd.grpc.host import Host
@@ -69,7 +70,7 @@ class ServerConnection:
         connection_window: int = DEFAULT_CONNECTION_WINDOW,
         output_limit: int | None = None,
         ping_policy: PingPolicy | None = None,
-        has_leader: Callable[[], bool] = lambda: True,
+        gate: Gate | None = None,
     ) -> None:
         self.peer = peer
         self.max_receive_bytes = max_receive_bytes
@@ -87,8 +88,8 @@ class ServerConnection:
         self._last_stream_id = 0
         self._goodbye = Draining(self.http2, self._lingering, deadlines, host.wrote)
         self._pings = ping_policy
-        self._has_leader = has_leader
-        self.held = Holdings(self.http2, self._calls, host.grew)
+        self._gate = gate or Gate()
+        self.held = Holdings(self.http2, host.grew)
         self._blocks = {GRPC: response_block(GRPC)}
 
     # -- turns ------------------------------------------------------------------------
@@ -100,7 +101,7 @@ class ServerConnection:
     def end_turn(self) -> None:
         """The turn is over: calls still open get their deadlines watched."""
         self._in_turn = False
-        if len(self._calls) > self.held.crowd:
+        if self.http2.open_streams > self.held.crowd:
             self.held.note()
         if not self._unarmed:
             return
@@ -135,7 +136,7 @@ class ServerConnection:
             if refused is not None:
                 self._abort(stream_id, *refused, end_stream)
                 return
-            if wants_leader(headers) and not self._has_leader():
+            if wants_leader(headers) and not self._gate.has_leader():
                 self._abort(stream_id, b"200", no_leader(), end_stream, content_type)
                 return
             block = self._block_for(content_type)
@@ -153,8 +154,10 @@ class ServerConnection:
             deadline = self._host.monotonic() + seconds
         path = fields.get(b":path", b"")
         method = self._registry.find(path)
-        if method is None:
-            self._abort(stream_id, b"200", self._registry.missing(path), end_stream, content_type)
+        only = self._gate.only
+        if method is None or (only is not None and path not in only):
+            unavailable = self._registry.missing(path) if method is None else self._gate.refusal()
+            self._abort(stream_id, b"200", unavailable, end_stream, content_type)
             return
         encoding = fields.get(b"grpc-encoding", b"")
         if encoding and not supported_encoding(encoding):
@@ -162,15 +165,19 @@ class ServerConnection:
             return
         if is_compressed(encoding):
             block = response_block(content_type, encoding)
-        kind = StreamCall if method.kind is Kind.STREAM else ServerCall
+        streams = method.kind is Kind.STREAM or method.kind is Kind.FEED
+        kind = (StreamCall if method.kind is Kind.STREAM else FeedCall) if streams else ServerCall
         call = kind(self, stream_id, method, headers, deadline=deadline, encoding=encoding, block=block)
         self._calls[stream_id] = call
         if deadline is not None:
             self._unarmed.append(call)
-        if method.kind is Kind.STREAM:
+        if streams:
             call.served = True
             call.ended = end_stream
-            self._host.start(call)
+            if isinstance(call, FeedCall):
+                call.start()
+            else:
+                self._host.start(call)
         elif end_stream:
             call.receive(b"", True)
 
@@ -299,6 +306,13 @@ class ServerConnection:
         self.fail(call, deadline_exceeded())
         call.drop()
 
+    def end_leaderless(self) -> None:
+        """There has been no leader for long: end the streams whose clients want one."""
+        for call in list(self._calls.values()):
+            if isinstance(call, StreamCall) and call.wants_leader:
+                self.fail(call, no_leader())
+                call.drop()
+
     def _close(self, call: ServerCall) -> None:
         del self._calls[call.stream_id]
         call.release()
@@ -376,8 +390,10 @@ class ServerConnection:
 
     @property
     def drained(self) -> bool:
-        """Whether the client knows that it is over, and has all its answers."""
-        return self._goodbye.refusing and not self._calls and self.http2.open_streams == 0
+        """Whether the client knows that it is over, and has read its answers; asks it once all are sent."""
+        if not self._goodbye.refusing or self._calls or self.http2.open_streams:
+            return False
+        return self._goodbye.has_been_read(self._host.monotonic())
 
     @property
     def open_calls(self) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError, Message
 
+from rusd.grpc.admission import wants_leader
 from rusd.grpc.call import Call, EndOfRequests, LongAnswer, Pending
 from rusd.grpc.framing import MessageReader, frame, prefix
 from rusd.grpc.metadata import Header
@@ -82,13 +83,18 @@ class ServerCall(Call):
         self.pending: Pending | None = None
         self.partial: MessageReader | None = None  # only for requests that come in several pieces
         self.served = False  # the request is complete and was handed on
-        self.request: Message | None = None
+        self.request: Message | bytes | None = None
         self.on_cancelled: Callable[[], None] | None = None
 
     @property
     def content_type(self) -> bytes:
         """The content type of the request."""
         return next((value for name, value in self._headers if name == b"content-type"), b"")
+
+    @property
+    def wants_leader(self) -> bool:
+        """Whether the call is to fail where no leader is known."""
+        return wants_leader(self._headers)
 
     # -- the client's bytes ---------------------------------------------------
 
@@ -205,7 +211,7 @@ class StreamCall(ServerCall):
         self.headers_sent = False
         self.on_request: Callable[[], None] | None = None  # called when take() is worth another try
         self._on_writable: list[Callable[[], None]] = []
-        self._first: Message | None = None
+        self._first: Message | bytes | None = None
         self._taken = False
         self._held = 0  # bytes of the reader that the connection knows of
 
@@ -220,7 +226,7 @@ class StreamCall(ServerCall):
         if self.on_request is not None:
             self.on_request()
 
-    def take(self) -> Message | None:
+    def take(self) -> Message | bytes | None:
         """The next request, or ``None`` if it is not there yet.
 
         Raises :class:`EndOfRequests` after the last, and :class:`StatusError` for
@@ -236,7 +242,7 @@ class StreamCall(ServerCall):
             raise EndOfRequests
         return message
 
-    def _take_single(self) -> Message | None:
+    def _take_single(self) -> Message | bytes | None:
         """The only request of a client that streams nothing; counts what it sends as grpc-go does."""
         if self._taken:
             raise EndOfRequests
@@ -259,7 +265,7 @@ class StreamCall(ServerCall):
         message, self._first = self._first, None
         return message
 
-    def _next(self) -> Message | None:
+    def _next(self) -> Message | bytes | None:
         payload = self.reader.next_message()
         if payload is None:
             return None

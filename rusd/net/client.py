@@ -21,16 +21,18 @@ from types import TracebackType
 import attrs
 import trio
 
-from rusd.environment import Clock, Environment, join_address
+from rusd.environment import Channel, Clock, Environment, join_address
 from rusd.grpc.client import ClientCall, ClientConnection
 from rusd.grpc.deadlines import Deadlines
 from rusd.grpc.metadata import Metadata
 from rusd.grpc.status import Code, StatusError
-from rusd.http2 import Settings
+from rusd.http2 import ErrorCode, Settings
 from rusd.logs import Logger
 from rusd.net.limits import Limits
 from rusd.net.link import Link
+from rusd.net.poller import Poller
 from rusd.net.timer import Timer
+from rusd.net.watchdog import Watchdog
 from rusd.signal import Signal
 
 Pairs = Iterable[tuple[str, bytes]]
@@ -96,8 +98,13 @@ class ClientStream:
             if payload is not None:
                 return payload
         if self._call.error is not None:
-            raise self._call.error
+            raise self._call.error.again()
         return None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the status is known; messages may still wait to be received."""
+        return self._call.ended
 
     @property
     def headers(self) -> Metadata:
@@ -123,6 +130,25 @@ class ClientStream:
         traceback: TracebackType | None,
     ) -> None:
         self._call.cancel()
+        self._call.on_progress = None  # a cycle: the call knows this, and this the call
+
+
+class _Life:
+    """What a watched server shows of life: what it sends, and that it takes what waits for it.
+
+    Behind much that waits the answer to a ping may be long in coming.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    @property
+    def turns(self) -> int:
+        return self._link.turns + self._link.relieved
+
+    @property
+    def paused(self) -> bool:
+        return self._link.paused
 
 
 class Client:
@@ -140,6 +166,7 @@ class Client:
             output_limit=limits.output_bytes,
         )
         self.link: Link | None = None
+        self.watchdog: Watchdog | None = None
 
     async def unary(
         self, path: str, payload: bytes, metadata: Pairs = (), timeout: float | None = None
@@ -181,26 +208,61 @@ class Client:
         if self.link is not None:
             self.link.flush()
 
+    @property
+    def held_bytes(self) -> int:
+        """What was sent by calls and has not been taken by the socket."""
+        left = self.link.left_bytes if self.link is not None else 0
+        return self.engine.http2.queued_bytes + left
 
-class _Connecting(AbstractAsyncContextManager[Client]):
-    """What :func:`connect` returns: owns the connection's tasks."""
+    def end(self, code: ErrorCode, reason: str) -> None:
+        """The server has not done in time what it must: give it up."""
+        self.engine.lost(f"connection error: {reason}")
+        if self.link is not None:
+            self.link.close()
 
-    def __init__(self, environment: Environment, host: str, port: int, log: Logger, limits: Limits) -> None:
+    def dispose(self) -> None:
+        """The connection is over: cut the cycles, which no collector looks for."""
+        if self.watchdog is not None:
+            self.watchdog.stop()
+        self.watchdog = self.link = None
+        self.engine.dispose()
+
+
+class _Connection(AbstractAsyncContextManager[Client]):
+    """What :func:`connect` and :func:`over` return: owns the connection's tasks."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        host: str,
+        port: int,
+        log: Logger,
+        limits: Limits,
+        *,
+        channel: Channel | None = None,
+        poller: Poller | None = None,
+        watched: bool = False,
+    ) -> None:
         self._environment = environment
         self._host = host
         self._port = port
         self._log = log
         self._limits = limits
+        self._channel = channel
+        self._poller = poller
+        self._watched = watched
         self._manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
+        self._client: Client | None = None
+        self._timer: Timer | None = None
 
     async def __aenter__(self) -> Client:
         host, port, clock = self._host, self._port, self._environment.clock
-        channel = await self._environment.transport.connect(host, port)
+        channel = self._channel or await self._environment.transport.connect(host, port)
         nursery = self._nursery = await self._manager.__aenter__()
-        timer = Timer(clock, self._log)
-        client = Client(clock, join_address(host, port), self._limits, timer.deadlines)
-        client.link = Link(
+        timer = self._timer = Timer(clock, self._log)
+        client = self._client = Client(clock, join_address(host, port), self._limits, timer.deadlines)
+        link = client.link = Link(
             channel,
             client.engine,
             nursery,
@@ -208,9 +270,22 @@ class _Connecting(AbstractAsyncContextManager[Client]):
             deadlines=timer.deadlines,
             limits=self._limits,
             log=self._log,
+            poller=self._poller,
         )
+        if self._watched:
+            client.watchdog = Watchdog(
+                client.engine.http2,
+                _Life(link),
+                clock=clock,
+                deadlines=timer.deadlines,
+                limits=self._limits,
+                wrote=client.wrote,
+                end=client.end,
+                give_up=lambda reason: client.end(ErrorCode.NO_ERROR, reason),
+            )
+            client.watchdog.start()
         nursery.start_soon(timer.run)
-        nursery.start_soon(client.link.run)
+        nursery.start_soon(link.run)
         return client
 
     async def __aexit__(
@@ -219,12 +294,18 @@ class _Connecting(AbstractAsyncContextManager[Client]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._nursery is None:
+        if self._nursery is None or self._client is None:
             raise RuntimeError("not entered")
         self._nursery.cancel_scope.cancel()
-        # The nursery is not told of the body's exception: it would wrap it in a group, and the
-        # tasks here are nothing the caller knows of.
-        await self._manager.__aexit__(None, None, None)
+        try:
+            # The nursery is not told of the body's exception: it would wrap it in a group, and the
+            # tasks here are nothing the caller knows of.
+            await self._manager.__aexit__(None, None, None)
+        finally:
+            self._client.dispose()
+            if self._timer is not None:
+                self._timer.deadlines.on_earlier = None  # it leads back to the timer: another cycle
+            self._nursery = self._client = self._timer = None
 
 
 def connect(
@@ -235,4 +316,21 @@ def connect(
     Raises :class:`OSError` if there is no connection to be had.  Put a cancel
     scope around it to bound how long that may take.
     """
-    return _Connecting(environment, host, port, log, limits)
+    return _Connection(environment, host, port, log, limits)
+
+
+def over(
+    channel: Channel,
+    environment: Environment,
+    address: tuple[str, int],
+    log: Logger,
+    *,
+    limits: Limits,
+    poller: Poller | None = None,
+) -> AbstractAsyncContextManager[Client]:
+    """Like :func:`connect`, over a ``channel`` that is there already and is owned from here on.
+
+    The server is watched: one that is silent for too long, by ``limits``, has its connection closed.
+    ``poller`` reads for it, if given.
+    """
+    return _Connection(environment, *address, log, limits, channel=channel, poller=poller, watched=True)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from rusd.environment import Channel, Clock
+from rusd.grpc.admission import Gate
 from rusd.grpc.budget import Budget
 from rusd.grpc.call import LongAnswer
 from rusd.grpc.deadlines import Deadlines
@@ -41,7 +42,7 @@ class GrpcConnection:
         budget: Budget,
         log: Logger,
         poller: Poller,
-        has_leader: Callable[[], bool] = lambda: True,
+        gate: Gate | None = None,
     ) -> None:
         self._nursery = nursery
         self._flusher = flusher
@@ -51,6 +52,7 @@ class GrpcConnection:
         self._limits = limits
         self._budget = budget
         self.monotonic = clock.monotonic
+        min_time = limits.keepalive_min_time
         self.engine = ServerConnection(
             registry,
             self,
@@ -60,11 +62,12 @@ class GrpcConnection:
             settings=Settings(
                 max_concurrent_streams=limits.streams,
                 initial_window_size=limits.stream_window,
+                max_frame_size=limits.frame_bytes,
             ),
             connection_window=limits.connection_window,
             output_limit=limits.output_bytes,
-            ping_policy=PingPolicy(limits.keepalive_min_time),
-            has_leader=has_leader,
+            ping_policy=None if min_time is None else PingPolicy(min_time),
+            gate=gate,
         )
         self.link = Link(
             channel,
@@ -113,6 +116,10 @@ class GrpcConnection:
         self.link.flush()
         self.link.close()
 
+    def end_leaderless(self) -> None:
+        """:meth:`rusd.grpc.server.ServerConnection.end_leaderless`."""
+        self.engine.end_leaderless()
+
     # -- an end of our making -----------------------------------------------------------
 
     def end(self, code: ErrorCode, reason: str) -> None:
@@ -131,6 +138,10 @@ class GrpcConnection:
     def weigh(self) -> int:
         """Bytes held for this client."""
         return self.engine.held.weigh() + self.link.left_bytes
+
+    def largest(self) -> int:
+        """How many of them wait as one answer."""
+        return self.engine.http2.largest_queue()
 
     def evict(self) -> None:
         """The server holds too much, and this connection most of it."""
@@ -184,10 +195,13 @@ class GrpcConnection:
             # A handler's nursery that failed while the whole connection is being cancelled: its
             # errors end here all the same, and the cancellation goes on.
             errors, cancelled = group.split(Exception)
-            if errors is not None:
-                self._end_badly(call, errors)
-            if cancelled is not None:
-                raise cancelled from None
+            try:
+                if errors is not None:
+                    self._end_badly(call, errors)
+                if cancelled is not None:
+                    raise cancelled from None
+            finally:
+                del errors, cancelled  # their tracebacks have this frame: a cycle around the connection
 
     def _end_badly(self, call: ServerCall, error: Exception) -> None:
         status = _sole_status(error)

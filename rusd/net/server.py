@@ -6,13 +6,14 @@ the listener does wrong (no file descriptors left, say) is waited out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol as Interface
 
 import trio
 
 from rusd.environment import Channel, Environment, Listener
+from rusd.grpc.admission import Gate
 from rusd.grpc.budget import Budget
 from rusd.grpc.registry import Registry
 from rusd.logs import Logger
@@ -41,7 +42,8 @@ class Server:
     Run :meth:`serve` in a nursery; cancel it to stop at once, or call :meth:`drain`
     to stop in order, after which :meth:`serve` returns.  ``registry`` or ``http``
     may be ``None`` for a listener that serves only the other.  ``around`` is told
-    when connections have their turns.
+    when connections have their turns.  Several listeners may share a ``poller``, which somebody
+    else then runs, and which knows whom to tell.
     """
 
     def __init__(  # noqa: PLR0917 - one composition root calls this
@@ -54,8 +56,9 @@ class Server:
         flusher: Flusher,
         *,
         around: Around | None = None,
+        poller: Poller | None = None,
         budget: Budget | None = None,
-        has_leader: Callable[[], bool] = lambda: True,
+        gate: Gate | None = None,
     ) -> None:
         self._registry = registry
         self._http = http
@@ -64,11 +67,12 @@ class Server:
         self._log = log
         self._limits = limits
         self._flusher = flusher
-        self._has_leader = has_leader
+        self._gate = gate
         self.budget = budget or Budget(limits.buffered_bytes)
         """What is held for clients, maybe those of other listeners too."""
         self._timer = Timer(environment.clock, log)
-        self._poller = Poller(around)
+        self._poller = poller or Poller(around, environment.clock.monotonic)
+        self._runs_poller = poller is None
         self._accepting = trio.CancelScope()
         self._connections: dict[_Connection, None] = {}
         self._serving = 0  # connection tasks, also those whose protocol is not known yet
@@ -89,7 +93,8 @@ class Server:
             async with trio.open_nursery() as helpers:
                 helpers.start_soon(self._timer.run)
                 helpers.start_soon(self._flusher.run)
-                helpers.start_soon(self._poller.run)
+                if self._runs_poller:
+                    helpers.start_soon(self._poller.run)
                 async with trio.open_nursery() as connections:
                     task_status.started()
                     with self._accepting:
@@ -98,6 +103,12 @@ class Server:
                 helpers.cancel_scope.cancel()
         finally:
             listener.close()
+
+    def end_leaderless(self) -> None:
+        """There has been no leader for long: end the streams whose clients want one."""
+        for connection in list(self._connections):
+            if isinstance(connection, GrpcConnection):
+                connection.end_leaderless()
 
     async def drain(self, deadline: float) -> None:
         """Accept no more, ask all clients to go, and cut off those still there at ``deadline``."""
@@ -186,7 +197,7 @@ class Server:
                 budget=self.budget,
                 log=self._log,
                 poller=self._poller,
-                has_leader=self._has_leader,
+                gate=self._gate,
             )
             with self._listed(connection):
                 await connection.run(first)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import trio
 
 from rusd.environment import Clock
@@ -42,3 +45,16 @@ class Timer:
                 self._log.error("deadline action failed", error=error)
             else:
                 return
+
+
+@contextmanager
+def within(seconds: float, deadlines: Deadlines, clock: Clock) -> Iterator[None]:
+    """Cancel the block after ``seconds``; raises :class:`TimeoutError` if that was needed."""
+    with trio.CancelScope() as scope:
+        entry = deadlines.add(clock.monotonic() + seconds, scope.cancel)
+        try:
+            yield
+        finally:
+            deadlines.cancel(entry)
+    if scope.cancelled_caught:
+        raise TimeoutError(f"nothing came of it in {seconds:g} s")

@@ -19,7 +19,18 @@ _KINDS = {
     rusd_pb2.ConfigurationChange.ADD_LEARNER: ChangeKind.ADD_LEARNER,
     rusd_pb2.ConfigurationChange.PROMOTE_LEARNER: ChangeKind.ADD_VOTER,
     rusd_pb2.ConfigurationChange.REMOVE_MEMBER: ChangeKind.REMOVE,
+    rusd_pb2.ConfigurationChange.ADD_CANDIDATE: ChangeKind.ADD_LEARNER,
+    rusd_pb2.ConfigurationChange.ADMIT_CANDIDATE: ChangeKind.ADD_VOTER,
 }
+
+ADDITIONS = frozenset(
+    {
+        rusd_pb2.ConfigurationChange.ADD_MEMBER,
+        rusd_pb2.ConfigurationChange.ADD_LEARNER,
+        rusd_pb2.ConfigurationChange.ADD_CANDIDATE,
+    }
+)
+"""The changes that bring in a member."""
 
 
 def raft_change(change: rusd_pb2.ConfigurationChange) -> Change:
@@ -51,6 +62,6 @@ def urls_of_added(entries: Iterable[Entry]) -> dict[int, list[str]]:
             change = rusd_pb2.ConfigurationChange.FromString(context)
         except DecodeError:
             continue
-        if change.type in {rusd_pb2.ConfigurationChange.ADD_MEMBER, rusd_pb2.ConfigurationChange.ADD_LEARNER}:
+        if change.type in ADDITIONS:
             added[change.member.id] = list(change.member.peer_urls)
     return added

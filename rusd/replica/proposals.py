@@ -159,6 +159,12 @@ class Proposals:
         self._machine.check_configuration(data)
 
     @property
+    def change_under_way(self) -> bool:
+        """Whether a change of the configuration has to wait for what was appended before it."""
+        node = self.node
+        return not node.may_change_configuration() or node.configuration_index > self.applied_index
+
+    @property
     def has_forwards(self) -> bool:
         """Whether :meth:`take_forwards` has something."""
         return bool(self._forwards)

@@ -145,6 +145,12 @@ class Replica(Driver):
         while not self.core.between_entries:
             await self._applied.park()
 
+    async def wait_applied(self) -> None:
+        """Return once all is applied that is committed now."""
+        index = self.core.node.commit_index
+        while self.core.applied_index < index:
+            await self._applied.park()
+
     @property
     def log_bytes_written(self) -> int:
         """How many bytes this process has written to the log so far."""

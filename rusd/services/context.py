@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
+import trio
 
 from etcdpb import rpc_pb2
-from rusd.grpc import AnswerParts, Code, LongAnswer, Pending, StatusError
+from rusd.grpc import AnswerParts, Code, Gate, LongAnswer, Pending, StatusError
 from rusd.replica import ReplicaError
 from rusd.services import errors
 from rusd.state import NOSPACE, Kind
 from rusd.steps import Steps, Turn
+from rusd.timeouts import finish_by
 from rusd.wire import varint
 
 if TYPE_CHECKING:
@@ -27,12 +29,16 @@ if TYPE_CHECKING:
     from rusd.replica import Replica
     from rusd.services.header import HeaderWriter
     from rusd.services.quota import Quota
+    from rusd.services.remote import Leader, Remote
     from rusd.services.segments import Segments
     from rusd.state import StateMachine
     from rusd.watch import WatchHub
 
 Answer = bytes | LongAnswer
 A = TypeVar("A", bound=Answer)
+
+APPLY_TIMEOUT_SECONDS = 1.0
+"""For the state machine to catch up with what is committed (etcd's ``applyTimeout``)."""
 
 _MOST_ENVELOPE_BYTES = 32
 
@@ -73,7 +79,7 @@ class Proposed(Pending):
 
 @attrs.frozen
 class Context:
-    """The parts a service works with."""
+    """The parts a service works with.  ``request_timeout``, in seconds, is for one request."""
 
     replica: Replica
     machine: StateMachine
@@ -86,6 +92,10 @@ class Context:
     log: Logger
     limits: Limits
     work: LongWork
+    remote: Remote
+    leader: Leader
+    request_timeout: float
+    gate: Gate
 
     def propose(self, kind: Kind, request: Message, finish: Callable[[Any], Answer]) -> Pending:
         """Put ``request`` into the log; ``finish`` turns its result into the encoded answer.
@@ -152,6 +162,30 @@ class Context:
             return answer()
         except errors.REFUSALS as error:
             raise errors.from_state(error) from error
+
+    def answer_later(self, work: Callable[[], Awaitable[bytes]]) -> LongAnswer:
+        """The answer that ``work`` gives in a task of its own, with errors of the state as etcd's."""
+
+        async def send(out: AnswerParts) -> None:
+            try:
+                encoded = await work()
+            except errors.REFUSALS as error:
+                raise errors.from_state(error) from error
+            out.begin(len(encoded))
+            await out.send(encoded)
+
+        return LongAnswer(send)
+
+    async def wait_applied(self) -> None:
+        """Return once all that is committed now is applied.  Raises :class:`StatusError` after a second."""
+        core = self.replica.core
+        if core.applied_index >= core.node.commit_index:
+            return
+        deadline = self.clock.monotonic() + APPLY_TIMEOUT_SECONDS
+        try:
+            await finish_by(self.clock, deadline, self.replica.wait_applied)
+        except trio.TooSlowError:
+            raise errors.APPLY_TIMEOUT() from None
 
     def long_answer(self, make: Callable[[Turn], Steps[Segments]]) -> LongAnswer:
         """An answer put together by the steps that ``make(turn)`` gives, in turns with other long work."""

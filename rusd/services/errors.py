@@ -25,7 +25,17 @@ from rusd.replica import (
     TooManyRequestsError,
     TransferTimeoutError,
 )
-from rusd.state import STATE_ERRORS, CorruptError, NoSpaceError
+from rusd.state import (
+    STATE_ERRORS,
+    CorruptError,
+    MemberExistsError,
+    MemberNotFoundError,
+    MemberNotLearnerError,
+    MemberRemovedError,
+    NoSpaceError,
+    PeerUrlExistsError,
+    TooManyLearnersError,
+)
 
 
 @attrs.frozen
@@ -66,6 +76,24 @@ TIMEOUT_CONNECTION_LOST = _Reason(
     Code.UNAVAILABLE, "etcdserver: request timed out, possibly due to connection lost"
 )
 CORRUPT = _Reason(Code.DATA_LOSS, "etcdserver: corrupt cluster")
+APPLY_TIMEOUT = _Reason(
+    Code.UNAVAILABLE, "etcdserver: request timed out, waiting for the applied index took too long"
+)
+NOT_PRIMARY = _Reason(Code.UNKNOWN, "not a primary lessor")
+MEMBER_EXISTS = _Reason(Code.FAILED_PRECONDITION, "etcdserver: member ID already exist")
+MEMBER_NOT_FOUND = _Reason(Code.NOT_FOUND, "etcdserver: member not found")
+MEMBER_NOT_LEARNER = _Reason(Code.FAILED_PRECONDITION, "etcdserver: can only promote a learner member")
+LEARNER_NOT_READY = _Reason(
+    Code.FAILED_PRECONDITION, "etcdserver: can only promote a learner member which is in sync with leader"
+)
+TOO_MANY_LEARNERS = _Reason(Code.FAILED_PRECONDITION, "etcdserver: too many learner members in cluster")
+PEER_URL_EXISTS = _Reason(Code.FAILED_PRECONDITION, "etcdserver: Peer URLs already exists")
+BAD_MEMBER_URLS = _Reason(Code.INVALID_ARGUMENT, "etcdserver: given member URLs are invalid")
+NOT_ENOUGH_STARTED = _Reason(
+    Code.UNKNOWN, "etcdserver: re-configuration failed due to not enough started members"
+)
+UNHEALTHY = _Reason(Code.UNAVAILABLE, "etcdserver: unhealthy cluster")
+LEARNER = _Reason(Code.FAILED_PRECONDITION, "etcdserver: rpc not supported for learner")
 
 REFUSALS = (*STATE_ERRORS, ReplicaError)
 """For ``except``: what :func:`from_state` knows."""
@@ -80,6 +108,12 @@ _BY_EXCEPTION: dict[type[Exception], _Reason] = {
     lease.LeaseTTLTooLargeError: LEASE_TTL_TOO_LARGE,
     NoSpaceError: NO_SPACE,
     CorruptError: CORRUPT,
+    MemberExistsError: MEMBER_EXISTS,
+    MemberNotFoundError: MEMBER_NOT_FOUND,
+    MemberRemovedError: MEMBER_NOT_FOUND,
+    MemberNotLearnerError: MEMBER_NOT_LEARNER,
+    PeerUrlExistsError: PEER_URL_EXISTS,
+    TooManyLearnersError: TOO_MANY_LEARNERS,
     NoLeaderError: NO_LEADER,
     LeaderChangedError: LEADER_CHANGED,
     NotLeaderError: NOT_LEADER,

@@ -78,9 +78,12 @@ class KVService:
 
     def range(self, _call: Call, request: rpc_pb2.RangeRequest) -> Answer | Pending:
         """Keys of a range at a revision."""
-        validate.check_range(request)
         if request.serializable:
+            validate.check_range(request)
             return self._context.answer(lambda: self._range(request))
+        if self._context.gate.only is not None:
+            raise errors.LEARNER()
+        validate.check_range(request)
         return self._context.read(lambda: self._range(request))
 
     def _range(self, request: rpc_pb2.RangeRequest) -> Answer:

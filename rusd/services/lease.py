@@ -1,4 +1,8 @@
-"""The Lease service: keys that live as long as somebody keeps their lease alive."""
+"""The Lease service: keys that live as long as somebody keeps their lease alive.
+
+Grants and revocations go through the log.  Renewals don't: the leader alone keeps
+time, so other members pass them on to it, and the question how long a lease has.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,20 @@ from typing import cast
 import trio
 
 from etcdpb import rpc_pb2
-from rusd.grpc import Call, Code, EndOfRequests, Pending, Registry, Requests, Responses, StatusError
+from rusd.grpc import Call, EndOfRequests, Pending, Registry, Requests, Responses
 from rusd.lease import LeaseExpiredError, LeaseNotFoundError, NotPrimaryError
 from rusd.services import errors
 from rusd.services.context import Answer, Context
 from rusd.services.encoding import LARGE_RECORDS
 from rusd.services.quota import LEASE_COST_BYTES
-from rusd.services.segments import Segments
+from rusd.services.remote import Handler, NotLeaderHereError
+from rusd.services.segments import Segments, collect
 from rusd.state import GrantResult, Kind
 from rusd.steps import PAGE, Steps, Turn, discard_steps
 from rusd.wire import LENGTH_DELIMITED, VARINT, length_delimited, tag, varint_field
+
+RENEW = "lease_renew"
+TIME_TO_LIVE = "lease_time_to_live"
 
 _MAX_ID = (1 << 63) - 1
 
@@ -40,6 +48,10 @@ class LeaseService:
         registry.stream(service + "LeaseKeepAlive", rpc_pb2.LeaseKeepAliveRequest, self.keep_alive)
         registry.inline(service + "LeaseTimeToLive", rpc_pb2.LeaseTimeToLiveRequest, self.time_to_live)
         registry.inline(service + "LeaseLeases", rpc_pb2.LeaseLeasesRequest, self.leases)
+
+    def peer_methods(self) -> dict[str, Handler]:
+        """What other members ask this one, when it leads."""
+        return {RENEW: self._renew_for_peer, TIME_TO_LIVE: self._time_to_live_for_peer}
 
     def grant(self, _call: Call, request: rpc_pb2.LeaseGrantRequest) -> Pending:
         """Make a lease.  What chance and limits decide is decided here, before the log."""
@@ -75,19 +87,45 @@ class LeaseService:
 
     async def _renew(self, lease_id: int) -> int:
         """The TTL that the lease has again, in seconds, or 0."""
+        leader = self._context.leader
+        if leader.is_here:
+            try:
+                return await self._renew_here(lease_id)
+            except NotLeaderHereError:  # by now it is somebody else
+                pass
+        request = rpc_pb2.LeaseKeepAliveRequest(ID=lease_id).SerializeToString()
+        answer = await leader.answer(RENEW, request, self._renew_for_peer)
+        return rpc_pb2.LeaseKeepAliveResponse.FromString(answer).TTL
+
+    async def _renew_for_peer(self, payload: bytes) -> bytes:
+        request = rpc_pb2.LeaseKeepAliveRequest.FromString(payload)
+        ttl = await self._renew_here(request.ID)
+        return rpc_pb2.LeaseKeepAliveResponse(ID=request.ID, TTL=ttl).SerializeToString()
+
+    async def _renew_here(self, lease_id: int) -> int:
+        """:meth:`_renew` on the leader.  Raises :class:`NotLeaderHereError`, :class:`StatusError`."""
         context = self._context
         lessor = context.lessor
+        if not context.leader.is_here:
+            raise NotLeaderHereError
+        if not context.replica.may_read_now():
+            await self._make_sure()
         try:
-            await context.replica.wait_linearizable()
             if lessor.has_checkpoint(lease_id):  # or a new leader would remember less than the full time
                 await context.replica.propose_and_wait(Kind.LEASE_CHECKPOINT, _no_checkpoint(lease_id))
             return lessor.renew(lease_id, context.clock.monotonic())
         except LeaseExpiredError:
             return await self._wait_until_revoked(lease_id)
         except NotPrimaryError as error:
-            raise StatusError(Code.UNKNOWN, "not a primary lessor") from error
+            raise NotLeaderHereError from error
         except errors.REFUSALS as error:
             raise errors.from_state(error) from error
+
+    async def _make_sure(self) -> None:
+        """Have a quorum confirm that this member leads, and see what leases there are."""
+        if not await self._context.replica.leadership.confirm():
+            raise errors.NOT_PRIMARY()  # the client shall try another member
+        await self._context.wait_applied()
 
     async def _wait_until_revoked(self, lease_id: int) -> int:
         done = trio.Event()
@@ -99,14 +137,34 @@ class LeaseService:
 
         self._context.lessor.when_revoked(lease_id, settle)
         await done.wait()
-        # Without leadership nobody here can tell; the client asks again.
-        return 0 if outcome[0] else await self._renew(lease_id)
+        if not outcome[0]:  # without leadership nobody here can tell
+            raise NotLeaderHereError
+        return 0
 
     def time_to_live(self, _call: Call, request: rpc_pb2.LeaseTimeToLiveRequest) -> Answer | Pending:
         """How long a lease has left, and its keys if asked for."""
-        return self._context.read(lambda: self._time_to_live(request))
+        context = self._context
+        if context.leader.is_here:
+            return context.read(lambda: self._time_to_live(request, context.header.now()))
+        return context.answer_later(lambda: self._ask_time_to_live(request))
 
-    def _time_to_live(self, request: rpc_pb2.LeaseTimeToLiveRequest) -> Answer:
+    async def _ask_time_to_live(self, request: rpc_pb2.LeaseTimeToLiveRequest) -> bytes:
+        """The leader's answer under this member's header."""
+        payload = request.SerializeToString()
+        answer = await self._context.leader.answer(TIME_TO_LIVE, payload, self._time_to_live_for_peer)
+        return self._context.header.now() + answer
+
+    async def _time_to_live_for_peer(self, payload: bytes) -> bytes:
+        """The answer without a header, which is that of the member the client asked."""
+        context = self._context
+        if not context.leader.is_here:
+            raise NotLeaderHereError
+        request = rpc_pb2.LeaseTimeToLiveRequest.FromString(payload)
+        await context.replica.wait_linearizable()
+        answer = self._time_to_live(request, b"")
+        return answer if isinstance(answer, bytes) else await collect(answer)
+
+    def _time_to_live(self, request: rpc_pb2.LeaseTimeToLiveRequest, header: bytes) -> Answer:
         context = self._context
         response = rpc_pb2.LeaseTimeToLiveResponse(ID=request.ID)
         with_keys = request.keys
@@ -117,8 +175,8 @@ class LeaseService:
             response.TTL = -1
             with_keys = False
         except NotPrimaryError as error:
-            raise StatusError(Code.UNAVAILABLE, "etcdserver: leader changed") from error
-        answer = context.header.now() + response.SerializeToString()
+            raise errors.LEADER_CHANGED() from error
+        answer = header + response.SerializeToString()
         if not with_keys:
             return answer
         if context.machine.leases.key_count(request.ID) > LARGE_RECORDS:

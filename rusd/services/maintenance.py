@@ -1,4 +1,4 @@
-"""The Maintenance service, as far as a single member needs it: alarms, status, hashes, defragmentation."""
+"""The Maintenance service: alarms, status, hashes, defragmentation, and who leads."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import trio
 from etcdpb import rpc_pb2
 from rusd.grpc import Call, Pending, Registry
 from rusd.lease import LeaseCut
-from rusd.mvcc import HashKv, HashKvJob, MvccError
+from rusd.mvcc import MvccError
 from rusd.services import errors
 from rusd.services.context import Context
+from rusd.services.hashing import finish_hash
+from rusd.services.remote import Handler
 from rusd.state import AlarmResult, Kind, alarm_name
 from rusd.steps import PAGE, Steps, Turn
-from rusd.version import ETCD_VERSION, STORAGE_VERSION
+from rusd.version import ETCD_VERSION, storage_version
 
-HASH_STEP_RECORDS = 1000
-"""Records hashed before others get their turn."""
+HASH_KV = "hash_kv"
 
 
 class MaintenanceService:
@@ -35,6 +36,11 @@ class MaintenanceService:
         registry.task(service + "Defragment", rpc_pb2.DefragmentRequest, self.defragment)
         registry.task(service + "Hash", rpc_pb2.HashRequest, self.hash)
         registry.task(service + "HashKV", rpc_pb2.HashKVRequest, self.hash_kv)
+        registry.task(service + "MoveLeader", rpc_pb2.MoveLeaderRequest, self.move_leader)
+
+    def peer_methods(self) -> dict[str, Handler]:
+        """What other members ask this one."""
+        return {HASH_KV: self._hash_kv_for_peer}
 
     def alarm(self, _call: Call, request: rpc_pb2.AlarmRequest) -> Pending:
         """List, raise or disarm alarms.  Goes through the log, listing too."""
@@ -62,7 +68,8 @@ class MaintenanceService:
             raftAppliedIndex=replica.core.applied_index,
             raftTerm=replica.term,
             errors=problems,
-            storageVersion=STORAGE_VERSION if machine.cluster_version else "",
+            isLearner=machine.members.is_learner(context.header.member_id),
+            storageVersion=storage_version(machine.cluster_version),
             dbSizeQuota=quota.limit,
             downgradeInfo=rpc_pb2.DowngradeInfo(),
         )
@@ -83,37 +90,65 @@ class MaintenanceService:
         state = repr((machine.members.all(), machine.alarms.active()))
         turn = Turn(0)
         try:
-            history = await self._finish(machine.store.hash_kv(0))
+            history = await finish_hash(machine.store.hash_kv(0), context.work)
             checksum = int(google_crc32c.extend(history.hash, state.encode()))
             value = await context.work.run(_add_leases(checksum, leases, turn), turn)
         finally:
             leases.close()
         return context.header.now() + rpc_pb2.HashResponse(hash=value).SerializeToString()
 
+    async def move_leader(self, call: Call, request: rpc_pb2.MoveLeaderRequest) -> bytes:
+        """Hand leadership over to another voter, and wait until it leads.  The answer has no header."""
+        context = self._context
+        replica, clock, log = context.replica, context.clock, context.log
+        if not context.leader.is_here:
+            raise errors.NOT_LEADER()
+        target, old = request.targetID, replica.leader_id
+        members = context.machine.members
+        if members.get(target) is None or members.is_learner(target):
+            raise errors.BAD_TRANSFEREE()
+        begun = clock.monotonic()
+        timeout = context.request_timeout if call.deadline is None else call.deadline - begun
+        parties = {
+            "local_member_id": f"{old:x}",
+            "current_leader_member_id": f"{old:x}",
+            "transferee_member_id": f"{target:x}",
+        }
+        log.info("leadership transfer starting", **parties)
+        try:
+            await replica.leadership.transfer(target, timeout)
+        except errors.REFUSALS as error:
+            raise errors.from_state(error) from error
+        took = clock.monotonic() - begun
+        log.info(
+            "leadership transfer finished",
+            local_member_id=f"{context.header.member_id:x}",
+            old_leader_member_id=f"{old:x}",
+            new_leader_member_id=f"{target:x}",
+            took=f"{took:.6f}s",
+        )
+        return b""
+
+    async def _hash_kv_for_peer(self, payload: bytes) -> bytes:
+        return await self._hash_kv(rpc_pb2.HashKVRequest.FromString(payload))
+
     async def hash_kv(self, _call: Call, request: rpc_pb2.HashKVRequest) -> bytes:
         """etcd's hash over the history up to a revision; equal histories give equal numbers."""
+        return await self._hash_kv(request)
+
+    async def _hash_kv(self, request: rpc_pb2.HashKVRequest) -> bytes:
         try:
             job = self._context.machine.store.hash_kv(request.revision)
         except MvccError as error:
             raise errors.from_state(error) from error
         header = self._context.header.at(job.current_revision)
-        result = await self._finish(job)
+        result = await finish_hash(job, self._context.work)
         response = rpc_pb2.HashKVResponse(
             hash=result.hash,
             compact_revision=result.compact_revision,
             hash_revision=result.hash_revision,
         )
         return header + response.SerializeToString()
-
-    async def _finish(self, job: HashKvJob) -> HashKv:
-        """Run a hash to its end, giving way now and then."""
-        try:
-            while job.result is None:
-                async with self._context.work.turn():
-                    job.step(HASH_STEP_RECORDS)
-        finally:
-            job.close()
-        return job.result
 
 
 def _alarm_text(member: int, alarm: int) -> str:

@@ -17,6 +17,8 @@ from rusd.state.errors import (
     MemberNotLearnerError,
     MemberRemovedError,
     NoSpaceError,
+    PeerUrlExistsError,
+    TooManyLearnersError,
 )
 from rusd.state.machine import AlarmResult, GrantResult, Observer, StateMachine, may_put
 from rusd.state.members import Member, Membership, cluster_id, member_id
@@ -41,9 +43,11 @@ __all__ = [
     "Membership",
     "NoSpaceError",
     "Observer",
+    "PeerUrlExistsError",
     "Proposal",
     "RequestId",
     "StateMachine",
+    "TooManyLearnersError",
     "alarm_name",
     "cluster_id",
     "may_put",

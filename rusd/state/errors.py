@@ -38,5 +38,13 @@ class MemberNotLearnerError(MemberError):
     """Only a learner can be promoted."""
 
 
-STATE_ERRORS = (MvccError, LeaseError, AlarmError)
+class PeerUrlExistsError(MemberError):
+    """Another member has that peer URL."""
+
+
+class TooManyLearnersError(MemberError):
+    """There are as many learners as there may be."""
+
+
+STATE_ERRORS = (MvccError, LeaseError, AlarmError, MemberError)
 """For ``except``: everything :meth:`rusd.state.StateMachine.apply` may raise."""

@@ -36,6 +36,14 @@ _REFUSED_WHEN_CORRUPT = frozenset(
     {Kind.PUT, Kind.DELETE_RANGE, Kind.TXN, Kind.COMPACT, Kind.LEASE_GRANT, Kind.LEASE_REVOKE}
 )
 
+_ADDITIONS = frozenset(
+    {
+        rusd_pb2.ConfigurationChange.ADD_MEMBER,
+        rusd_pb2.ConfigurationChange.ADD_LEARNER,
+        rusd_pb2.ConfigurationChange.ADD_CANDIDATE,
+    }
+)
+
 
 class Observer:
     """What happens outside when the state changes.  These do nothing; override what you need."""
@@ -73,14 +81,23 @@ class Observer:
     def lease_checkpointed(self, lease_id: int, remaining_ttl: int) -> None:
         """A leader recorded how long the lease has left, in seconds."""
 
-    def cluster_version_changed(self, version: str) -> None:
-        """The members agreed on what they speak."""
+    def cluster_version_changed(self, version: str, before: str) -> None:
+        """The members agreed on what they speak; ``before`` is "" if they had not yet."""
 
     def member_added(self, member: Member) -> None:
         """A configuration entry brought in a member."""
 
     def member_removed(self, member_id: int) -> None:
         """A configuration entry removed a member for good."""
+
+    def member_promoted(self, member: Member) -> None:
+        """A configuration entry gave a learner its vote."""
+
+    def member_updated(self, member: Member) -> None:
+        """A member has other peer URLs."""
+
+    def member_published(self, member: Member) -> None:
+        """A member told its name and client URLs."""
 
 
 @attrs.frozen
@@ -99,9 +116,14 @@ class AlarmResult:
 
 
 class StateMachine:
-    """All replicated state of one member."""
+    """All replicated state of one member.
 
-    def __init__(self, observer: Observer | None = None) -> None:
+    ``max_learners`` is what this member allows when it leads, None for any number; what is in the log
+    counts in any case.
+    """
+
+    def __init__(self, observer: Observer | None = None, *, max_learners: int | None = None) -> None:
+        self._max_learners = max_learners
         self.observer = observer or Observer()
         self.store = Store()
         self.leases = LeaseStore()
@@ -119,6 +141,7 @@ class StateMachine:
             Kind.ALARM: self._alarm,
             Kind.CLUSTER_VERSION: self._set_cluster_version,
             Kind.MEMBER_ATTRIBUTES: self._set_member_attributes,
+            Kind.MEMBER_UPDATE: self._update_member,
         }
         # By number: an enum's hash is a Python function, and this is asked for every entry.
         self._handlers = [handlers[kind] for kind in sorted(handlers)]
@@ -142,10 +165,15 @@ class StateMachine:
         For the leader, before it proposes one: once it is in the log it is in effect.
         """
         change = rusd_pb2.ConfigurationChange.FromString(data)
-        if change.type in {rusd_pb2.ConfigurationChange.ADD_MEMBER, rusd_pb2.ConfigurationChange.ADD_LEARNER}:
-            self.members.require_new(change.member.id)
+        members = self.members
+        if change.type in _ADDITIONS:
+            members.require_new(change.member.id)
+            members.require_free(change.member.peer_urls)
+            is_learner = change.type == rusd_pb2.ConfigurationChange.ADD_LEARNER
+            if is_learner and self._max_learners is not None:
+                members.require_room_for_learner(self._max_learners)
             return
-        member = self.members.require(change.member.id)
+        member = members.require(change.member.id)
         if change.type == rusd_pb2.ConfigurationChange.PROMOTE_LEARNER and not member.is_learner:
             raise MemberNotLearnerError
 
@@ -166,8 +194,12 @@ class StateMachine:
                 self.observer.member_removed(member.id)
             case rusd_pb2.ConfigurationChange.PROMOTE_LEARNER:
                 self.members.promote(member.id)
+                if (promoted := self.members.get(member.id)) is not None:
+                    self.observer.member_promoted(promoted)
             case rusd_pb2.ConfigurationChange.UPDATE_MEMBER:
                 self.members.set_peer_urls(member.id, member.peer_urls)
+            case rusd_pb2.ConfigurationChange.ADMIT_CANDIDATE:
+                pass  # only Raft makes a difference between those that have a vote and those that will
             case _:
                 self.members.add(member)
                 self.observer.member_added(member)
@@ -320,11 +352,21 @@ class StateMachine:
         return AlarmResult(())
 
     def _set_cluster_version(self, request: rusd_pb2.ClusterVersion, _turn: Turn) -> None:
-        self.cluster_version = request.version
-        self.observer.cluster_version_changed(request.version)
+        before, self.cluster_version = self.cluster_version, request.version
+        self.observer.cluster_version_changed(request.version, before)
 
     def _set_member_attributes(self, request: rusd_pb2.MemberAttributes, _turn: Turn) -> None:
         self.members.set_attributes(request.id, request.name, request.client_urls)
+        if (member := self.members.get(request.id)) is not None:
+            self.observer.member_published(member)
+
+    def _update_member(self, request: rusd_pb2.Member, _turn: Turn) -> list[Member]:
+        self.members.require(request.id)
+        self.members.require_free(request.peer_urls, besides=request.id)
+        self.members.set_peer_urls(request.id, request.peer_urls)
+        if (member := self.members.get(request.id)) is not None:
+            self.observer.member_updated(member)
+        return self.members.all()
 
     def check(self) -> None:
         """Raise :class:`AssertionError` if an invariant of any part, or between parts, is broken."""

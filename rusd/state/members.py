@@ -12,7 +12,13 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from rusd.state.errors import MemberExistsError, MemberNotFoundError, MemberRemovedError
+from rusd.state.errors import (
+    MemberExistsError,
+    MemberNotFoundError,
+    MemberRemovedError,
+    PeerUrlExistsError,
+    TooManyLearnersError,
+)
 
 
 @attrs.frozen
@@ -24,6 +30,11 @@ class Member:
     name: str = ""
     client_urls: tuple[str, ...] = ()
     is_learner: bool = False
+
+    @property
+    def has_started(self) -> bool:
+        """Whether it ever ran: it tells its name then."""
+        return bool(self.name)
 
 
 def member_id(peer_urls: Iterable[str], token: str, added_at: int | None = None) -> int:
@@ -50,6 +61,8 @@ class Membership:
     def __init__(self) -> None:
         self._members: dict[int, Member] = {}
         self._removed: set[int] = set()
+        self.version = 0
+        """Another number, other members: for those who look now and then."""
 
     def get(self, identity: int) -> Member | None:
         """The member with that id, if it belongs to the cluster."""
@@ -71,6 +84,7 @@ class Membership:
         """A configuration entry added ``member``; an id already known is left as it is."""
         if member.id not in self._removed:
             self._members.setdefault(member.id, member)
+            self.version += 1
 
     def require_new(self, identity: int) -> None:
         """Raise :class:`MemberRemovedError` or :class:`MemberExistsError` unless that id may be added."""
@@ -87,20 +101,43 @@ class Membership:
             raise MemberNotFoundError
         return self._members[identity]
 
+    def require_free(self, peer_urls: Iterable[str], *, besides: int = 0) -> None:
+        """Raise :class:`PeerUrlExistsError` if a member other than ``besides`` has one of these URLs."""
+        wanted = set(peer_urls)
+        if any(wanted & set(member.peer_urls) for member in self._members.values() if member.id != besides):
+            raise PeerUrlExistsError
+
+    def require_room_for_learner(self, most: int) -> None:
+        """Raise :class:`TooManyLearnersError` if there are ``most`` learners already."""
+        if sum(member.is_learner for member in self._members.values()) >= most:
+            raise TooManyLearnersError
+
+    def voters(self) -> list[Member]:
+        """The members that vote, by ascending id."""
+        return [member for member in self.all() if not member.is_learner]
+
+    def is_learner(self, identity: int) -> bool:
+        """Whether that member belongs to the cluster and has no vote."""
+        member = self._members.get(identity)
+        return member is not None and member.is_learner
+
     def remove(self, identity: int) -> None:
         """A configuration entry removed a member; its id can never come back."""
         if self._members.pop(identity, None) is not None:
             self._removed.add(identity)
+            self.version += 1
 
     def promote(self, identity: int) -> None:
         """A configuration entry gave a learner its vote."""
         if (member := self._members.get(identity)) is not None:
             self._members[identity] = attrs.evolve(member, is_learner=False)
+            self.version += 1
 
     def set_peer_urls(self, identity: int, peer_urls: Sequence[str]) -> None:
         """A configuration entry moved a member; one that is gone is ignored."""
         if (member := self._members.get(identity)) is not None:
             self._members[identity] = attrs.evolve(member, peer_urls=tuple(peer_urls))
+            self.version += 1
 
     def set_attributes(self, identity: int, name: str, client_urls: Sequence[str]) -> None:
         """A started member told its name and client URLs; one that is gone is ignored."""
@@ -112,6 +149,7 @@ class Membership:
         """Replace everything, from a snapshot."""
         self._members = {member.id: member for member in members}
         self._removed = set(removed)
+        self.version += 1
 
     def check(self) -> None:
         """Raise :class:`AssertionError` if an invariant is broken."""

@@ -43,6 +43,7 @@ class Kind(enum.IntEnum):
     ALARM = 8
     CLUSTER_VERSION = 9
     MEMBER_ATTRIBUTES = 10
+    MEMBER_UPDATE = 11
 
 
 REQUEST_TYPES: dict[Kind, type[Message]] = {
@@ -56,6 +57,7 @@ REQUEST_TYPES: dict[Kind, type[Message]] = {
     Kind.ALARM: rpc_pb2.AlarmRequest,
     Kind.CLUSTER_VERSION: rusd_pb2.ClusterVersion,
     Kind.MEMBER_ATTRIBUTES: rusd_pb2.MemberAttributes,
+    Kind.MEMBER_UPDATE: rusd_pb2.Member,
 }
 
 

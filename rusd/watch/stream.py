@@ -183,6 +183,7 @@ class WatchStream:
         self._release_pending()
         self._fallen_behind = False
         self._hub.streams.pop(self, None)
+        self._wake = _nobody  # it mostly leads back to the owner of this stream: a cycle
 
     # -- output -------------------------------------------------------------
 
@@ -396,3 +397,7 @@ class WatchStream:
                 self._catch_up = None
         watcher.state = State.CANCELLED
         self._hub.watcher_count -= 1
+
+
+def _nobody() -> None:
+    """Whom a closed stream wakes."""

@@ -151,8 +151,20 @@ def test_a_former_name_works_with_a_warning_but_not_beside_the_present_one(twin,
         (["--auth-token=jwt,pub-key=x"], "--auth-token=jwt is not supported yet: use simple"),
         (["--auth-token=what"], "auth: invalid auth options"),
         (
-            ["--initial-cluster=a=http://1.1.1.1:1,b=http://1.1.1.2:1"],
-            "--initial-cluster with more than one member is not supported yet",
+            ["--initial-cluster=default=http://1.1.1.1:1,b=https://1.1.1.2:1"],
+            "peer URL https://1.1.1.2:1 is not supported yet: use http and a TCP address",
+        ),
+        (
+            ["--initial-cluster=default=http://1.1.1.1:0,b=http://1.1.1.2:1"],
+            "port 0 in a peer URL is for a cluster of one member: the others could not find it",
+        ),
+        (
+            ["--listen-peer-urls=http://127.0.0.1:0", "--initial-cluster-state=existing"],
+            "port 0 in a peer URL is for a cluster of one member: the others could not find it",
+        ),
+        (
+            ["--data-dir=:memory:", "--initial-cluster=default=http://1.1.1.1:1,b=http://1.1.1.2:1"],
+            "--data-dir=:memory: is for a cluster of one member: others rely on what is kept",
         ),
     ],
 )

@@ -14,6 +14,7 @@ from rusd.grpc import (
     Code,
     Deadlines,
     EndOfRequests,
+    Gate,
     LongAnswer,
     Pending,
     Registry,
@@ -116,7 +117,7 @@ class Server:
             connection_window=WINDOW,
             output_limit=500 if choices & 4 else None,
             ping_policy=PingPolicy(5.0) if limits & 4 else None,
-            has_leader=lambda: not limits & 8,
+            gate=Gate(lambda: not limits & 8),
         )
         self.host.engine = self.engine
         if limits & 0x10:

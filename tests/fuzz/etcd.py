@@ -13,7 +13,7 @@ import trio
 from google.protobuf.message import Message
 
 from etcdpb import rpc_pb2
-from rusd.grpc import EndOfRequests, LongAnswer, Pending, Registry
+from rusd.grpc import EndOfRequests, Gate, LongAnswer, Pending, Registry
 from rusd.lease import Lessor
 from rusd.logs import make_logger
 from rusd.longwork import LongWork
@@ -25,6 +25,7 @@ from rusd.services.context import Context, Limits
 from rusd.services.encoding import range_response
 from rusd.services.header import HeaderWriter
 from rusd.services.quota import Quota
+from rusd.services.remote import Leader, NobodyElse
 from rusd.state import Kind, Observer, StateMachine
 from rusd.state import snapshot as state_snapshot
 from rusd.testing import ListSink, ManualClock
@@ -153,6 +154,17 @@ class Etcd:
             log=make_logger(self.sink, self.clock, level="warn"),
             limits=limits,
             work=work or HandWork(),
+            remote=NobodyElse(),
+            leader=Leader(
+                self.log,  # type: ignore[arg-type]
+                NobodyElse(),
+                self.clock,
+                own_id=MEMBER,
+                election_timeout=1.0,
+                request_timeout=7.0,
+            ),
+            request_timeout=7.0,
+            gate=Gate(),
         )
         self.services = Services(self.context, progress_interval=600.0, minimum_ttl=2)
         self.registry = Registry()

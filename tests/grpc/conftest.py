@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
-from rusd.grpc import Deadlines, LongAnswer, Registry
+from rusd.grpc import Deadlines, Gate, LongAnswer, Registry
 from rusd.grpc.pings import PingPolicy
 from rusd.grpc.server import ServerConnection
 from rusd.grpc.server_call import ServerCall
@@ -70,7 +70,7 @@ class Pair:
             peer="10.0.0.1:4711",
             max_receive_bytes=max_receive_bytes,
             ping_policy=PingPolicy(5.0),
-            has_leader=lambda: self.has_leader,
+            gate=Gate(lambda: self.has_leader),
         )
         self.has_leader = True
         self.client = Connection(Role.CLIENT, self, client_settings)

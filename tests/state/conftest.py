@@ -152,7 +152,7 @@ class Recorder(Observer):
     def lease_checkpointed(self, lease_id: int, remaining_ttl: int) -> None:
         self.told.append(("checkpointed", lease_id, remaining_ttl))
 
-    def cluster_version_changed(self, version: str) -> None:
+    def cluster_version_changed(self, version: str, before: str) -> None:
         self.told.append(("version", version))
 
 
