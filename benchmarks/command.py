@@ -101,6 +101,7 @@ def working_folder(wanted: Path | None) -> Iterator[Path]:
     Raises :class:`BenchmarkError` if it would be in memory: a sync costs nothing there.
     """
     parent = wanted or Path(tempfile.gettempdir())
+    parent.mkdir(parents=True, exist_ok=True)
     if wanted is None and machine.file_system(parent) in machine.MEMORY_FILE_SYSTEMS:
         parent = Path("/var/tmp")
     if machine.file_system(parent) in machine.MEMORY_FILE_SYSTEMS:

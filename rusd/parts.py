@@ -89,7 +89,7 @@ class Parts:
             member_urls=lambda: {member.id: member.peer_urls for member in machine.members.all()},
         )
         # All connections take their turns together: what peers say is carried out at the end of the pass.
-        self._poller = Poller(self.replica)
+        self._poller = Poller(self.replica, clock.monotonic)
         self._peer_limits = peer_limits(config.max_request_bytes)
         network = self._network = PeerTransport(
             environment,

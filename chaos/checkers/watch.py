@@ -23,8 +23,8 @@ from chaos.model import DELETE, PUT, Compact, Event, KeyValue, in_range
 def check(history: History, log: Log) -> list[Violation]:
     """Check every watcher in ``history``."""
     complete = _with_previous(log)
-    compacted = max(
-        (one.request.revision for one in history.operations if isinstance(one.request, Compact)), default=0
+    compacted = sorted(
+        (one.invoked, one.request.revision) for one in history.operations if isinstance(one.request, Compact)
     )
     chains: defaultdict[str, list[Watch | Delivery | WatchEnd]] = defaultdict(list)
     for record in history.records:
@@ -59,7 +59,7 @@ def _with_previous(log: Log) -> list[Event]:
 class _Chain:
     """One logical watcher, and how far into its part of the log it has been told."""
 
-    def __init__(self, name: str, log: list[Event], compacted: int) -> None:
+    def __init__(self, name: str, log: list[Event], compacted: list[tuple[float, int]]) -> None:
         self.violations: list[Violation] = []
         self._name = name
         self._log = log
@@ -77,10 +77,10 @@ class _Chain:
                 self._deliver(record)
             case Delivery():
                 self._progress(record)
-            case WatchEnd() if record.compacted > self._compacted:
+            case WatchEnd() if record.compacted > (asked := self._compacted_by(record.at)):
                 self._add(
                     f"was ended because of a compaction at {record.compacted}, but nobody asked for one"
-                    f" beyond {self._compacted}",
+                    f" beyond {asked}",
                     record.at,
                 )
 
@@ -141,13 +141,17 @@ class _Chain:
         assert self._watch is not None
         if not self._watch.previous or event.previous == expected.previous:
             return
-        if event.previous is None and event.kv.mod - 1 <= self._compacted:
+        if event.previous is None and event.kv.mod - 1 < self._compacted_by(at):
             return  # what was before may be compacted
         self._add(
             f"was told of {_show(event)} with {event.previous} as what was before;"
             f" right is {expected.previous}",
             at,
         )
+
+    def _compacted_by(self, at: float) -> int:
+        """The newest revision at which somebody had asked for a compaction by then."""
+        return max((revision for invoked, revision in self._compacted if invoked <= at), default=0)
 
     def _progress(self, delivery: Delivery) -> None:
         missing = self._next()

@@ -4,6 +4,7 @@ A connection's *weight* is what it holds: answers waiting for windows, requests 
 and a lump sum for each open stream.  Connections report when they have grown by a good piece, so the sum
 is known about; when it passes the limit everybody is weighed again, and the heaviest goes, until the
 rest fits.  So one client, or many, can't take the server's memory, and whoever keeps little is safe.
+Only a single answer may be of any size, where nobody else holds much.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 STREAM_BYTES: Final = 8 * 1024
-"""What an open stream weighs besides its bytes: its state, its handler's task."""
+"""What an open stream weighs besides its bytes: its state, its handler's task.
+
+One that is answered and not read, or not half-closed, has no task, but its state is kept all the same.
+"""
 
 GRAIN_BYTES: Final = 256 * 1024
 """A connection reports when it has grown by that much."""
@@ -22,6 +26,9 @@ class Holder(Protocol):
 
     def weigh(self) -> int:
         """Bytes held now; growth is reported from here on."""
+
+    def largest(self) -> int:
+        """The part of the weight that is one answer."""
 
     def evict(self) -> None:
         """Too much is held: let go of everything and end the connection."""
@@ -57,8 +64,10 @@ class Budget:
         for holder in self._reported:
             self._reported[holder] = holder.weigh()
         self._sum = sum(self._reported.values())
-        while self._sum > self.limit and len(self._reported) > 1:
+        while self._sum > self.limit:
             heaviest = max(self._reported, key=self._reported.__getitem__)
+            if len(self._reported) == 1 and self._sum - heaviest.largest() <= self.limit:
+                return
             self.forget(heaviest)
             self.evicted += 1
             heaviest.evict()

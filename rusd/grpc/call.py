@@ -107,7 +107,7 @@ class Pending:
     def result(self) -> bytes | LongAnswer:
         """The answer of a settled one.  Raises its :class:`StatusError` if it failed."""
         if self.error is not None:
-            raise self.error
+            raise self.error.again()
         if self.payload is None:
             raise RuntimeError("not settled yet")
         return self.payload

@@ -3,6 +3,9 @@
 In two steps, since requests may be on their way: a warning, and once its ping
 has come back, the real last stream.  A client that does not answer the ping is
 taken at its silence after a while, as grpc-go does.
+
+Who closes a connection on which something has yet to be read, or is yet to come, may take the end of an
+answer back (a TCP reset overtakes it).  So after the last answer another ping is sent, and waited for.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ class Draining:
         self._wrote = wrote
         self._started = False
         self._unanswered: Deadline | None = None
+        self._sent = 0  # before the last ping
+        self._read = -1  # how much of that the client has read, as far as we know
         self.refusing = False
         """Whether the client has been told the last stream that counts."""
 
@@ -41,14 +46,20 @@ class Draining:
             return
         self._started = True
         self._http2.goaway(ErrorCode.NO_ERROR, last_stream_id=_LAST_POSSIBLE_STREAM)
-        self._http2.ping(_PING)
-        self._unanswered = self._deadlines.add(now + PING_SECONDS, self._refuse_new)
-        self._wrote()
+        self._ask(now)
 
     def on_ping_ack(self, payload: bytes) -> None:
         """The client has answered a ping; maybe this one."""
-        if payload == _PING and self._started:
-            self._refuse_new()
+        if payload == _PING and self._unanswered is not None:
+            self._on_answer()
+
+    def has_been_read(self, now: float) -> bool:
+        """Whether the client has read all that it was sent; asks it, at ``now``, if that is not known."""
+        if self._read == self._http2.sent:
+            return True
+        if self._unanswered is None:
+            self._ask(now)
+        return False
 
     def stop(self) -> None:
         """The connection is gone."""
@@ -56,11 +67,18 @@ class Draining:
             self._deadlines.cancel(self._unanswered)
             self._unanswered = None
 
-    def _refuse_new(self) -> None:
-        if self.refusing:
-            return
-        self.refusing = True
+    def _ask(self, now: float) -> None:
+        self._sent = self._http2.sent
+        self._http2.ping(_PING)
+        self._unanswered = self._deadlines.add(now + PING_SECONDS, self._on_answer)
+        self._wrote()
+
+    def _on_answer(self) -> None:
+        """The client has read what was sent before the ping, or says nothing."""
         self.stop()
-        self._http2.goaway(ErrorCode.NO_ERROR)
-        self._lingering.stop_all()
+        self._read = self._sent
+        if not self.refusing:
+            self.refusing = True
+            self._http2.goaway(ErrorCode.NO_ERROR)
+            self._lingering.stop_all()
         self._wrote()

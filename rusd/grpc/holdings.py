@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from typing import Final
 
 from rusd.grpc.budget import GRAIN_BYTES, STREAM_BYTES
@@ -12,27 +12,26 @@ _CROWD: Final = GRAIN_BYTES // STREAM_BYTES
 
 
 class Holdings:
-    """Answers waiting in ``http2``, requests that came in part, and a lump sum for each of ``calls``.
+    """Answers waiting in ``http2``, requests that came in part, and a lump sum for each stream.
 
     ``grew`` is called each time they have grown by a good piece since they were last weighed.
     """
 
-    __slots__ = ("_calls", "_grew", "_http2", "_noted", "_partial", "crowd")
+    __slots__ = ("_grew", "_http2", "_noted", "_partial", "crowd")
 
-    def __init__(self, http2: Connection, calls: Sized, grew: Callable[[], None]) -> None:
+    def __init__(self, http2: Connection, grew: Callable[[], None]) -> None:
         self._http2 = http2
-        self._calls = calls
         self._grew = grew
         self._partial = 0
         self._noted = 0
         self.crowd = _CROWD
-        """With more open calls than these, :meth:`note` is due."""
+        """With more open streams than these, :meth:`note` is due."""
 
     def weigh(self) -> int:
         """The bytes held now; growth is counted from here on."""
-        calls = len(self._calls)
-        self.crowd = calls + _CROWD
-        self._noted = self._http2.queued_bytes + self._partial + STREAM_BYTES * calls
+        streams = self._http2.open_streams
+        self.crowd = streams + _CROWD
+        self._noted = self._http2.queued_bytes + self._partial + STREAM_BYTES * streams
         return self._noted
 
     def partial(self, change: int) -> None:
@@ -48,7 +47,7 @@ class Holdings:
 
     def note(self) -> None:
         """Something has changed."""
-        calls = len(self._calls)
-        weight = self._http2.queued_bytes + self._partial + STREAM_BYTES * calls
-        if weight >= self._noted + GRAIN_BYTES or calls > self.crowd:
+        streams = self._http2.open_streams
+        weight = self._http2.queued_bytes + self._partial + STREAM_BYTES * streams
+        if weight >= self._noted + GRAIN_BYTES or streams > self.crowd:
             self._grew()

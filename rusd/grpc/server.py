@@ -89,7 +89,7 @@ class ServerConnection:
         self._goodbye = Draining(self.http2, self._lingering, deadlines, host.wrote)
         self._pings = ping_policy
         self._gate = gate or Gate()
-        self.held = Holdings(self.http2, self._calls, host.grew)
+        self.held = Holdings(self.http2, host.grew)
         self._blocks = {GRPC: response_block(GRPC)}
 
     # -- turns ------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class ServerConnection:
     def end_turn(self) -> None:
         """The turn is over: calls still open get their deadlines watched."""
         self._in_turn = False
-        if len(self._calls) > self.held.crowd:
+        if self.http2.open_streams > self.held.crowd:
             self.held.note()
         if not self._unarmed:
             return
@@ -390,8 +390,10 @@ class ServerConnection:
 
     @property
     def drained(self) -> bool:
-        """Whether the client knows that it is over, and has all its answers."""
-        return self._goodbye.refusing and not self._calls and self.http2.open_streams == 0
+        """Whether the client knows that it is over, and has read its answers; asks it once all are sent."""
+        if not self._goodbye.refusing or self._calls or self.http2.open_streams:
+            return False
+        return self._goodbye.has_been_read(self._host.monotonic())
 
     @property
     def open_calls(self) -> int:

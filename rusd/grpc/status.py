@@ -74,6 +74,13 @@ class StatusError(Exception):
         self.message = message
         self.trailers = tuple(trailers)
 
+    def again(self) -> StatusError:
+        """The same for being raised, where the one that is kept is known to the frames it goes through.
+
+        Raising that one would leave a cycle: it, its traceback, the frames, it.
+        """
+        return StatusError(self.code, self.message, self.trailers)
+
     def __str__(self) -> str:
         """The text Go gives such an error; etcd puts it into some of its answers."""
         return f"rpc error: code = {_GO_NAMES[self.code]} desc = {self.message}"

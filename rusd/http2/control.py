@@ -12,6 +12,7 @@ from collections.abc import Callable
 from rusd.http2 import frames
 from rusd.http2.errors import ConnectionViolationError, ErrorCode
 from rusd.http2.events import Events, Headers, Limits, Role
+from rusd.http2.floods import STREAMS_PER_IDLE_FRAME
 from rusd.http2.hpack import FIELD_OVERHEAD, Decoder
 from rusd.http2.sending import Sending
 from rusd.http2.settings import Settings, apply_settings
@@ -55,11 +56,12 @@ class ControlFrames(Sending):
         if flags & frames.FLAG_ACK:
             self._on_settings_ack(payload)
             return
-        self._floods.count_idle(self.sent)
         before = self.peer_settings
         after = apply_settings(before, payload, from_server=self._client)
         self.peer_settings = after
         delta = after.initial_window_size - before.initial_window_size
+        moved = len(self._streams) if delta else 0
+        self._floods.count_idle(self.sent, 1 + moved // STREAMS_PER_IDLE_FRAME)
         if delta:
             self._move_send_windows(delta)
         self._note_peer_table_size(after.header_table_size)

@@ -47,7 +47,7 @@ def is_sound(name: bytes, value: bytes) -> bool:
 
 def is_sound_value(value: bytes) -> bool:
     """Whether ``value`` may stand in a field whose name is known to be well-formed."""
-    return _VALUE(value) is not None
+    return value.isalnum() or _VALUE(value) is not None  # most are plain words: half the time
 
 
 def check_request(headers: list[tuple[bytes, bytes]]) -> int:

@@ -22,6 +22,9 @@ SENT_PER_IDLE_FRAME: Final = 16
 """Octets of content that pay for one idle frame of the one who reads them; see ``Sending.sent``."""
 
 
+STREAMS_PER_IDLE_FRAME: Final = 64
+"""Streams whose windows a SETTINGS frame moves that are as much work as one idle frame more."""
+
 OVERSIZED_WEIGHT: Final = 10
 """A header list over the limit is as much work as so many streams that are reset."""
 
@@ -41,9 +44,9 @@ class Floods:
         self.spoilt = 0
         """Spoilt streams, likewise; each stream that ends well takes one off."""
 
-    def count_idle(self, sent: int) -> None:
-        """The peer has sent an idle frame; ``sent`` is what it was sent so far."""
-        self.idle += 1
+    def count_idle(self, sent: int, weight: int = 1) -> None:
+        """The peer has sent an idle frame, worth ``weight``; ``sent`` is what it was sent so far."""
+        self.idle += weight
         if self.idle <= self._limits.idle_frames:
             return
         now = self._now()

@@ -2,9 +2,9 @@
 
 The static table and the Huffman code come from the ``hpack`` library; its own decoder takes five to ten
 times as long as the one here, most of it in calls per field.  Three things make the difference: a
-table entry is found by one list index, sizes are kept with entries, and short Huffman strings go
-through a small LRU.  Whole blocks are not cached: a client that sends a deadline changes the dynamic
-table on each call.
+table entry is found by one list index, sizes are kept with entries, and Huffman strings are decoded by
+the octet (:mod:`rusd.http2.huffman`).  Whole blocks are not cached: a client that sends a deadline
+changes the dynamic table on each call.
 
 The encoder uses the static table and literals without indexing only.  So blocks may be made once and
 sent on any connection, in any order.
@@ -13,15 +13,14 @@ sent on any connection, in any order.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Final
 
 from hpack.exceptions import HPACKDecodingError
-from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
 from rusd.http2.errors import ConnectionViolationError, ErrorCode
 from rusd.http2.fields import is_sound, is_sound_value
+from rusd.http2.huffman import decode_huffman
 
 Field = tuple[bytes, bytes]
 _Entry = tuple[Field, int]  # a field and its size
@@ -31,8 +30,6 @@ FIELD_OVERHEAD: Final = 32
 
 DEFAULT_TABLE_SIZE: Final = 4096
 _FIRST_DYNAMIC: Final = 62
-_HUFFMAN_CACHE_ENTRIES: Final = 64
-_HUFFMAN_CACHE_LONGEST: Final = 64  # with the line above: about 20 kB a connection at worst
 _MAX_INTEGER_SHIFT: Final = 28  # five octets: beyond every length that could be meant
 
 _STATIC_FIELDS: Final[tuple[Field, ...]] = tuple(
@@ -62,7 +59,6 @@ class Decoder:
 
     __slots__ = (
         "_entries",
-        "_huffman",
         "_limit",
         "_must_shrink",
         "_table_size",
@@ -83,7 +79,6 @@ class Decoder:
         self._limit = DEFAULT_TABLE_SIZE  # the encoder may not go beyond
         self._must_shrink = False
         self._unsound_entries = 0
-        self._huffman = lru_cache(_HUFFMAN_CACHE_ENTRIES)(decode_huffman)
 
     def set_limit(self, limit: int) -> None:
         """The peer has acknowledged our SETTINGS_HEADER_TABLE_SIZE ``limit`` (§4.2)."""
@@ -181,11 +176,7 @@ class Decoder:
         raw = block[position:stop]
         if len(raw) != length:
             raise _broken("string longer than its block")
-        if not huffman:
-            return raw, stop
-        if length <= _HUFFMAN_CACHE_LONGEST:
-            return self._huffman(raw), stop
-        return bytes(decode_huffman(raw)), stop
+        return (decode_huffman(raw) if huffman else raw), stop
 
     def _prefixed(self, block: bytes, position: int, octet: int, mask: int) -> tuple[int, int]:
         value = octet & mask

@@ -3,7 +3,7 @@
 The compacted revision moves at once, in ``Store.compact``.  This job then walks
 all records up to it, in revision order, and keeps of each key the newest one;
 of a tombstone only one that stands at the compacted revision itself (etcd since
-3.5.16).  It waits while the history is pinned.
+3.5.16).  It waits while what it would remove is pinned.
 
 On its way it computes the hash that etcd remembers of each compaction: over
 everything that stood up to the compacted revision, before removal.  etcd
@@ -43,12 +43,17 @@ class Compaction:
         """Handle about ``budget`` records of the oldest compaction under way; whether *this* one is done.
 
         Compactions run one after the other, so stepping the newest drives them all.
-        Does nothing while the store is pinned.
+        Does nothing while it :attr:`waits`.
         """
-        if self.done or self._store.pins:
+        if self.done or self.waits:
             return self.done
         self._store.compactions[0]._advance(budget)
         return self.done
+
+    @property
+    def waits(self) -> bool:
+        """Of one that is not done: whether the next change to be removed is pinned."""
+        return self._store.is_pinned(self._store.compactions[0].revision)
 
     def _advance(self, budget: int) -> None:
         if self._garbage is not None:

@@ -251,7 +251,7 @@ def read_steps(
 ) -> Steps[RangeResult]:
     """:meth:`rusd.mvcc.store.Store.range` in steps, all of the revision current at the first one.
 
-    Writes go on between the steps and don't show.  The history is pinned until the end, or
+    Writes go on between the steps and don't show.  That revision is pinned until the end, or
     until the generator is closed.  ``pinned_revision`` instead of ``revision`` is one that may be
     compacted by now; its history was pinned before.
     """
@@ -267,7 +267,7 @@ def read_steps(
     records: list[Record] = []
     count = 0
     start: bytes | None = key
-    pin = store.pin()
+    pin = store.pin(at)
     try:
         while start is not None:
             enough = count_only or 0 < limit <= len(records)

@@ -46,16 +46,14 @@ PUBLISH_AT_ONCE = 500
 
 
 class Pin:
-    """Keeps every retained change in place until :meth:`release`; compactions wait meanwhile."""
+    """Keeps changes in place until :meth:`release`; compactions that would remove them wait meanwhile."""
 
-    def __init__(self, store: Store) -> None:
-        self._store: Store | None = store
+    def __init__(self, pinned: dict[Pin, int]) -> None:
+        self._pinned = pinned
 
     def release(self) -> None:
         """Let compactions go on; more than once does no harm."""
-        store, self._store = self._store, None
-        if store is not None:
-            store.pins -= 1
+        self._pinned.pop(self, None)
 
 
 class Store:
@@ -73,7 +71,7 @@ class Store:
         self.index = KeyIndex()
         self.history = History([], FIRST_REVISION)
         self.bytes_in_use = 0
-        self.pins = 0
+        self._pinned: dict[Pin, int] = {}
         self.compaction_hashes: list[HashKv] = []
         self.compactions: deque[Compaction] = deque()
         # Set while a large transaction is published bit by bit: histories in the index may then be
@@ -247,10 +245,24 @@ class Store:
 
     # -- the whole state --------------------------------------------------------
 
-    def pin(self) -> Pin:
-        """Hold back the removal of old changes (not the compacted revision) until released."""
-        self.pins += 1
-        return Pin(self)
+    def pin(self, revision: int = NEVER_COMPACTED) -> Pin:
+        """Hold back the removal of old changes (not the compacted revision) until released.
+
+        For who reads at ``revision`` only: a compaction up to there removes nothing that stands
+        there and goes on, or reads that follow one another without a gap would hold it up for ever.
+        """
+        pin = Pin(self._pinned)
+        self._pinned[pin] = revision
+        return pin
+
+    @property
+    def pins(self) -> int:
+        """How many pins there are."""
+        return len(self._pinned)
+
+    def is_pinned(self, revision: int) -> bool:
+        """Whether a compaction at ``revision`` has to wait."""
+        return any(pinned < revision for pinned in self._pinned.values())
 
     def hash_kv(self, revision: int) -> HashKvJob:
         """A job that computes etcd's HashKV up to ``revision`` (0: the current one).

@@ -297,19 +297,24 @@ class WriteTransaction:
     def prepare_steps(self, turn: Turn) -> Steps[Callable[[], Garbage]]:
         """Prepare the publication of many changes; what it gives back publishes them, at once.
 
-        That returns what is of no more use, for :func:`~rusd.steps.discard_steps`.
+        It is to be called in the turn in which it comes, and returns what is of no more use, for
+        :func:`~rusd.steps.discard_steps`.
         """
         store = self._begin_publication()
         store.publishing = True
         pin = store.pin()  # a compaction would change the lists that are being prepared
         records = self._records
-        commit_index = yield from store.index.add_steps(records, self._overlay, turn)
         size = 0
-        for start in range(0, len(records), PAGE):
-            size += store.account(records[start : start + PAGE])
-            turn.left -= PAGE / 8
-            if turn.left <= 0:
-                yield
+        try:
+            commit_index = yield from store.index.add_steps(records, self._overlay, turn)
+            for start in range(0, len(records), PAGE):
+                size += store.account(records[start : start + PAGE])
+                turn.left -= PAGE / 8
+                if turn.left <= 0:
+                    yield
+        except BaseException:
+            pin.release()  # a snapshot takes the place of it all; who waits for a compaction must not wait on
+            raise
 
         def commit() -> Garbage:
             garbage = commit_index()

@@ -98,7 +98,7 @@ class ClientStream:
             if payload is not None:
                 return payload
         if self._call.error is not None:
-            raise self._call.error
+            raise self._call.error.again()
         return None
 
     @property
@@ -130,6 +130,25 @@ class ClientStream:
         traceback: TracebackType | None,
     ) -> None:
         self._call.cancel()
+        self._call.on_progress = None  # a cycle: the call knows this, and this the call
+
+
+class _Life:
+    """What a watched server shows of life: what it sends, and that it takes what waits for it.
+
+    Behind much that waits the answer to a ping may be long in coming.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    @property
+    def turns(self) -> int:
+        return self._link.turns + self._link.relieved
+
+    @property
+    def paused(self) -> bool:
+        return self._link.paused
 
 
 class Client:
@@ -235,12 +254,13 @@ class _Connection(AbstractAsyncContextManager[Client]):
         self._manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
         self._client: Client | None = None
+        self._timer: Timer | None = None
 
     async def __aenter__(self) -> Client:
         host, port, clock = self._host, self._port, self._environment.clock
         channel = self._channel or await self._environment.transport.connect(host, port)
         nursery = self._nursery = await self._manager.__aenter__()
-        timer = Timer(clock, self._log)
+        timer = self._timer = Timer(clock, self._log)
         client = self._client = Client(clock, join_address(host, port), self._limits, timer.deadlines)
         link = client.link = Link(
             channel,
@@ -255,7 +275,7 @@ class _Connection(AbstractAsyncContextManager[Client]):
         if self._watched:
             client.watchdog = Watchdog(
                 client.engine.http2,
-                link,
+                _Life(link),
                 clock=clock,
                 deadlines=timer.deadlines,
                 limits=self._limits,
@@ -283,7 +303,9 @@ class _Connection(AbstractAsyncContextManager[Client]):
             await self._manager.__aexit__(None, None, None)
         finally:
             self._client.dispose()
-            self._nursery = self._client = None
+            if self._timer is not None:
+                self._timer.deadlines.on_earlier = None  # it leads back to the timer: another cycle
+            self._nursery = self._client = self._timer = None
 
 
 def connect(

@@ -52,6 +52,7 @@ class GrpcConnection:
         self._limits = limits
         self._budget = budget
         self.monotonic = clock.monotonic
+        min_time = limits.keepalive_min_time
         self.engine = ServerConnection(
             registry,
             self,
@@ -65,7 +66,7 @@ class GrpcConnection:
             ),
             connection_window=limits.connection_window,
             output_limit=limits.output_bytes,
-            ping_policy=PingPolicy(limits.keepalive_min_time),
+            ping_policy=None if min_time is None else PingPolicy(min_time),
             gate=gate,
         )
         self.link = Link(
@@ -138,6 +139,10 @@ class GrpcConnection:
         """Bytes held for this client."""
         return self.engine.held.weigh() + self.link.left_bytes
 
+    def largest(self) -> int:
+        """How many of them wait as one answer."""
+        return self.engine.http2.largest_queue()
+
     def evict(self) -> None:
         """The server holds too much, and this connection most of it."""
         self.end(ErrorCode.ENHANCE_YOUR_CALM, "too much is held for this client")
@@ -190,10 +195,13 @@ class GrpcConnection:
             # A handler's nursery that failed while the whole connection is being cancelled: its
             # errors end here all the same, and the cancellation goes on.
             errors, cancelled = group.split(Exception)
-            if errors is not None:
-                self._end_badly(call, errors)
-            if cancelled is not None:
-                raise cancelled from None
+            try:
+                if errors is not None:
+                    self._end_badly(call, errors)
+                if cancelled is not None:
+                    raise cancelled from None
+            finally:
+                del errors, cancelled  # their tracebacks have this frame: a cycle around the connection
 
     def _end_badly(self, call: ServerCall, error: Exception) -> None:
         status = _sole_status(error)

@@ -82,6 +82,7 @@ class HttpConnection:
             self._idle = False
             response = await self._call_handler(request)
         except h11.RemoteProtocolError as error:
+            error.__traceback__ = None  # h11's frames in it know the error: a cycle around this connection
             await self._refuse(error.error_status_hint, str(error))
             return False
         except _TooLargeError:

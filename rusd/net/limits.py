@@ -38,8 +38,9 @@ class Limits:
     """From there to its acknowledgement of ours."""
     frame_timeout: float = 30.0
     """From the first to the last byte of an HTTP/2 frame, or header block."""
-    keepalive_min_time: float = 5.0
-    """Clients with open calls may ping once in so many seconds; see :mod:`rusd.grpc.pings`."""
+    keepalive_min_time: float | None = 5.0
+    """Clients with open calls may ping once in so many seconds; see :mod:`rusd.grpc.pings`.
+    ``None``: as often as they like."""
     keepalive_interval: float = 7200.0
     """A client that says nothing for so long is pinged; 0 for never."""
     keepalive_timeout: float = 20.0

@@ -74,6 +74,8 @@ class Link:
         self._more = False  # whether whole frames are left after a turn that the poller called
         self.turns = 0
         """How many times something was read."""
+        self.relieved = 0
+        """How many times a socket that was full took more: the peer takes what is sent."""
         self.on_kept: Callable[[], None] | None = None
         """Called when the socket has taken less than there was."""
         self.close_when: Callable[[], bool] | None = None
@@ -87,7 +89,9 @@ class Link:
         try:
             more = self._turn(initial)
             while True:
-                while self.paused:
+                if self.paused:
+                    # Not until there is room when this task runs: the writer has filled it by then, as
+                    # long as there is more, and whoever reads slowly would not be heard before the end.
                     await self._room.wait()
                 if self._http2.closed or self._closed:
                     break
@@ -240,6 +244,7 @@ class Link:
         self._left = [rest] if rest else []
         self._left_bytes = len(rest)
         if sent:
+            self.relieved += 1
             self._watch_progress()
         if not self.paused:
             self._room.set()

@@ -18,12 +18,14 @@ epoll, and only for channels whose descriptor tells all: others are waited for b
 from __future__ import annotations
 
 import select
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 import trio
 
 from rusd.environment import Channel
+from rusd.http2.floods import no_time
 
 Turn = Callable[[], bool]
 """Reads and answers without waiting; False if the connection's own task must go on."""
@@ -48,6 +50,9 @@ class _Nobody:
 _MOST_TURNS = 128
 """Turns between two checkpoints: others, the log's writer first of all, want theirs as well."""
 
+_LONGEST_SECONDS = 0.005
+"""After so long no further turn is begun before the next checkpoint."""
+
 _FEW_TURNS = 2
 """After a pass of so few it is worth while to stay awake; of more clients one is always ready."""
 
@@ -64,8 +69,10 @@ _MOST_FAILURES = 8
 class Poller:
     """Registers channels and calls their turns; :meth:`run` must be running."""
 
-    def __init__(self, around: Around | None = None) -> None:
+    def __init__(self, around: Around | None = None, now: Callable[[], float] = no_time) -> None:
         self._around = around or _Nobody()
+        self._now = now
+        self._ready: deque[int] = deque()  # descriptors that can be read, in order of turn
         self._attended: dict[int, _Attended] = {}
         self._failures = 0  # waits in vain, one after the other
         self._passes_to_skip = 0  # before the next wait
@@ -80,9 +87,7 @@ class Poller:
             while True:
                 await trio.lowlevel.wait_readable(epoll.fileno())
                 waits = 0
-                while (
-                    self._call_turns(epoll) <= _FEW_TURNS and waits < _MOST_WAITS and self._wait_awake(epoll)
-                ):
+                while self._call_turns(epoll) and waits < _MOST_WAITS and self._wait_awake(epoll):
                     waits += 1
         finally:
             self._close(epoll)
@@ -100,21 +105,29 @@ class Poller:
         self._passes_to_skip = (1 << self._failures) - 1
         return False
 
-    def _call_turns(self, epoll: select.epoll) -> int:
-        """Call the turns of all that can be read; how many."""
-        attended = self._attended
+    def _call_turns(self, epoll: select.epoll) -> bool:
+        """Call the turns of all that can be read; whether so few that one may stay awake."""
+        attended, ready, now = self._attended, self._ready, self._now
         turns = 0
         self._around.begin_turns()
-        # Again and again, for what has come meanwhile: the more there is, the less a sync costs each.
-        while turns < _MOST_TURNS and (ready := epoll.poll(0, _MOST_TURNS)):
-            turns += len(ready)
-            for descriptor, _ in ready:
-                # Not there: an earlier turn of this very loop closed it, and nothing was opened since.
-                entry = attended.get(descriptor)
-                if entry is not None and not entry.turn() and attended.get(descriptor) is entry:
-                    self._dismiss(descriptor)
+        end = now() + _LONGEST_SECONDS
+        while turns < _MOST_TURNS and (not turns or now() < end):
+            if not ready:
+                # Again and again, for what has come meanwhile: the more there is, the less a sync costs
+                # each.  What is left over goes first next time; the epoll would begin anew.
+                ready.extend([descriptor for descriptor, _ in epoll.poll(0, _MOST_TURNS)])
+                if not ready:
+                    break
+            turns += 1
+            descriptor = ready.popleft()
+            # Not there: somebody has closed it meanwhile.  One opened since under the same number has
+            # nothing to read, or has, and does no wrong in looking.
+            entry = attended.get(descriptor)
+            if entry is not None and not entry.turn() and attended.get(descriptor) is entry:
+                self._dismiss(descriptor)
+        idle = turns <= _FEW_TURNS and now() < end
         self._around.end_turns()
-        return turns
+        return idle
 
     async def attend(self, channel: Channel, turn: Turn) -> bool:
         """Call ``turn`` whenever ``channel`` can be read, until it says False.

@@ -71,7 +71,7 @@ class Server:
         self.budget = budget or Budget(limits.buffered_bytes)
         """What is held for clients, maybe those of other listeners too."""
         self._timer = Timer(environment.clock, log)
-        self._poller = poller or Poller(around)
+        self._poller = poller or Poller(around, environment.clock.monotonic)
         self._runs_poller = poller is None
         self._accepting = trio.CancelScope()
         self._connections: dict[_Connection, None] = {}

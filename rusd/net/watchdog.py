@@ -15,6 +15,7 @@ Time during which this process itself stood still is not held against the peer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -80,6 +81,7 @@ class Watchdog:
         self._pause = limits.frame_timeout / _LOOKS_PER_FRAME
         if self._pinging:
             self._pause = min(self._pause, interval / _LOOKS_PER_INTERVAL)
+        self._looks_per_frame = math.ceil(limits.frame_timeout / self._pause)
 
     def start(self) -> None:
         """The connection begins."""
@@ -132,7 +134,7 @@ class Watchdog:
             self._looks_unfinished = 0
             return False
         self._looks_unfinished += 1
-        return self._looks_unfinished >= _LOOKS_PER_FRAME
+        return self._looks_unfinished >= self._looks_per_frame
 
     def _look_for_life(self) -> None:
         now = self._clock.monotonic()
@@ -152,7 +154,7 @@ class Watchdog:
         entry = self._entries.pop("ping")
         if self._traffic.turns != self._turns_before_ping:
             return
-        if self._clock.monotonic() - entry.at > _LATE_SECONDS:
-            self._await_answer()
+        if self._traffic.paused or self._clock.monotonic() - entry.at > _LATE_SECONDS:
+            self._await_answer()  # it may be there, unread
             return
         self._give_up(f"keepalive ping not acked within timeout {self._limits.keepalive_timeout:g}s")

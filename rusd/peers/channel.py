@@ -27,6 +27,8 @@ QUEUE_BYTES = 32 * 1024 * 1024
 
 _RESERVE_BYTES = 1024 * 1024  # beyond that, for messages without entries: they are small and seldom
 
+_SLOW_SECONDS = 0.2  # a connection that takes so long to be made may have been asked for in a dead network
+
 
 class Channel:
     """One peer.  ``unreachable`` is called when what was sent may not have arrived."""
@@ -59,6 +61,7 @@ class Channel:
         self._progress = Signal()
         self._pause = trio.CancelScope()
         self._pausing = False
+        self._began = 0.0  # when the last attempt did
         self._client: Client | None = None
         self._call: ClientCall | None = None
         self._connected = trio.lowlevel.ParkingLot()
@@ -122,10 +125,13 @@ class Channel:
         self._pause.cancel()
 
     def hurry(self) -> None:
-        """The peer was just heard of: if we wait before the next attempt, don't."""
+        """The peer was just heard of: if we wait before the next attempt, or for its outcome, don't."""
         if self._pausing:
             self._backoff.reset()
             self._pause.cancel()
+        elif self._client is None and self._surroundings.now() - self._began > _SLOW_SECONDS:
+            self._backoff.reset()
+            self._attempt.cancel()
 
     def close(self) -> None:
         """It is no peer any more: :meth:`run` returns soon, and nothing is sent from now on."""
@@ -136,9 +142,9 @@ class Channel:
         """Keep a stream to the peer until :meth:`close`."""
         with self._life:
             while True:
-                began = self._surroundings.now()
+                self._began = self._surroundings.now()
                 pause = await self._try()
-                earliest = began + self._surroundings.timing.first_pause
+                earliest = self._began + self._surroundings.timing.first_pause
                 self._pausing = True
                 with trio.CancelScope() as self._pause:
                     await self._surroundings.sleep_until(self._surroundings.now() + pause)
@@ -151,12 +157,13 @@ class Channel:
         error: Exception | None = None
         with trio.CancelScope() as self._attempt:
             try:
-                await self._serve()
+                error = await self._serve()
             except (PeerError, OSError, StatusError) as failure:
-                error = failure
+                # Without its traceback, which leads back here: no collector looks for such cycles.
+                error = failure.with_traceback(None)
             except Exception as failure:  # a defect: the peer stays away for a while, the others don't
                 self._log.error("peer channel failed", error=failure)
-                error = failure
+                error = failure.with_traceback(None)
             finally:
                 self._lost(error)
         if error is None:
@@ -168,8 +175,8 @@ class Channel:
             return self._surroundings.timing.refused_pause
         return self._backoff.pause()
 
-    async def _serve(self) -> None:
-        """Hold one connection and its stream; raises what ends it."""
+    async def _serve(self) -> Exception:
+        """Hold one connection and its stream; returns what ended it, or raises why there was none."""
         async with self.connect() as client:
             call = client.engine.start(MESSAGES_PATH, self._metadata)
             call.on_progress = self._progress.set
@@ -180,7 +187,7 @@ class Channel:
                 await self._progress.wait()
                 if call.accepted and self.active_since is None and not call.ended:
                     self._opened()
-        raise call.error or PeerError("the peer ended the stream")
+        return call.error or PeerError("the peer ended the stream")
 
     def _opened(self) -> None:
         self.active_since = self._surroundings.now()

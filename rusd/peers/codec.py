@@ -13,7 +13,7 @@ stream's metadata and not here, so nobody can speak in another member's name.  L
     snapshot:  index 8 │ term 8 │ length 4 │ configuration, as in its log entries
     entry:     type 1 │ length 4 │ term 8 │ data        as in the write-ahead log
 
-Packed by hand: an entry costs 0.5 µs to write and 0.7 µs to read, against 0.9 and 1.3 with protobuf.
+Packed by hand: an entry of 120 bytes costs 0.1 µs to write and 0.4 µs to read, with protobuf 1.5 and 1.2 µs.
 A leader sends the same entries to each of its followers: :class:`Encoder` packs them once.
 
 Whatever is read is judged before anybody acts on it: what Raft would take for a broken invariant,

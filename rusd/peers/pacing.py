@@ -12,9 +12,10 @@ class Timing:
     """Seconds.
 
     ``connect``     to reach a peer's address;
-    ``silence``     a peer that says nothing for so long, not even the answer to a ping, is given up.
-                    Short, for a new connection works at once where the network has come back, while an
-                    old one waits for TCP to repeat itself, which it does more and more seldom;
+    ``silence``     a peer that says nothing for so long, not even the answer to a ping, is given up, for a
+                    new connection works at once where the network has come back, while an old one waits
+                    for TCP to repeat itself, more and more seldom (etcd's ``raft-read-timeout``);
+    ``ping``        after so much silence it is asked for a sign of life;
     ``write``       how long a peer may take nothing of what waits for it (etcd's ``raft-write-timeout``);
     ``first_pause``, ``longest_pause``  between two attempts;
     ``refused_pause``  after a peer has said that it does not talk to us;
@@ -24,7 +25,8 @@ class Timing:
     """
 
     connect: float = 1.0
-    silence: float = 2.0
+    silence: float = 5.0
+    ping: float = 1.0
     write: float = 5.0
     first_pause: float = 0.05
     longest_pause: float = 0.5

@@ -20,6 +20,7 @@ MESSAGES_PATH = "/rusdpb.Peer/Messages"
 SNAPSHOT_PATH = "/rusdpb.Peer/Snapshot"
 CALL_PREFIX = "/rusdpb.Peer/"
 
+_SLOW_SECONDS = 120.0  # for a large frame over a slow link; a peer that is gone is noticed long before
 _ROOM_FOR_OTHERS = 2 * 1024 * 1024  # what may stand in one message beside the largest entry
 
 
@@ -64,10 +65,12 @@ def peer_limits(max_request_bytes: int, timing: Timing = Timing()) -> Limits:  #
         frame_bytes=2 * 1024 * 1024,
         stream_window=4 * 1024 * 1024,
         connection_window=8 * 1024 * 1024,
-        keepalive_min_time=0.001,
-        keepalive_interval=timing.silence / 2,
-        keepalive_timeout=timing.silence / 2,
+        keepalive_min_time=None,  # pings sent one by one may come all at once
+        keepalive_interval=timing.ping,
+        keepalive_timeout=timing.silence - timing.ping,
         opening_timeout=timing.silence,
+        settings_timeout=_SLOW_SECONDS,
+        frame_timeout=_SLOW_SECONDS,
         stall_timeout=timing.write,
         goodbye_timeout=0.2,
     )

@@ -30,7 +30,7 @@ from rusd.peers.service import PeerHandler, Service
 from rusd.peers.surroundings import CALL_PREFIX, Surroundings, peer_limits
 from rusd.raft import Message
 from rusd.replica.forwarding import Forward
-from rusd.replica.peers import Inbox, PeerError
+from rusd.replica.peers import Inbox, PeerError, Peers
 
 RUN_BYTES = 1024 * 1024
 """Entries' bytes above which a run of messages to one peer is sent in several parts."""
@@ -39,12 +39,13 @@ MOST_OUTGOING_SNAPSHOTS = 2
 MOST_STRANGERS = 16
 
 
-class PeerTransport:
+class PeerTransport(Peers):
     """One member's.  Register it on the peer port's registry, then :meth:`run` it.
 
     ``is_removed`` tells whether a member id was removed from the cluster; ``on_removed`` is called when
     a peer says that this member was.  ``limits`` are those of the peer listeners as well, see
-    :func:`~rusd.peers.surroundings.peer_limits`.
+    :func:`~rusd.peers.surroundings.peer_limits`.  ``poller`` should be the one that reads for all of the
+    member's listeners: then what comes is acted upon at the end of one pass, whichever way it came.
     """
 
     def __init__(
@@ -186,12 +187,15 @@ class PeerTransport:
         if _has_entries(run):
             self._unreachable(peer)
 
-    def forward(self, forwards: Iterable[Forward]) -> None:
-        """Pass proposals on to the leader; what can't be sent is dropped, and nobody told."""
-        for forward in forwards:
-            channel = self._channels.get(forward.to)
-            if channel is not None and channel.is_open:
-                channel.send(encode_forward(forward), small=False)
+    def forward(self, forwards: Iterable[Forward]) -> Sequence[Forward]:
+        """Pass proposals on to the leader; returns those of which nothing has left."""
+        return [forward for forward in forwards if not self._forward(forward)]
+
+    def _forward(self, forward: Forward) -> bool:
+        channel = self._channels.get(forward.to)
+        if channel is None or not channel.is_open:
+            return False
+        return channel.send(encode_forward(forward), small=False)
 
     async def send_snapshot(self, message: Message, header: bytes, chunks: AsyncIterator[bytes]) -> None:
         """Send a snapshot, and return when the peer has it.

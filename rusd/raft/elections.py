@@ -104,7 +104,7 @@ class Elections(Reads):
                 self.become_follower(self.term, NOBODY)
                 return
             for progress in self._progress.values():
-                progress.active = False
+                progress.lately, progress.active = progress.active, False
         self._heartbeat_elapsed += 1
         if self._heartbeat_elapsed >= self.options.heartbeat_ticks:
             self._heartbeat_elapsed = 0

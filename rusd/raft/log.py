@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 DEFAULT_MAX_ENTRIES = 5_000
 DEFAULT_MAX_BYTES = 16 * 1024 * 1024
 
+MOST_TRIMMED = 5_000
+"""Entries dropped at a time: a millisecond's work."""
+
 
 class Log:
     """Entries ``base_index + 1`` to ``last_index`` with their terms.
@@ -174,9 +177,9 @@ class Log:
         """Drop entries up to ``through`` from the front if the log is over its limits.
 
         Drops down to three quarters of the limits, and nothing before a quarter
-        of the entries may go (or as many as the limit, which bounds the work of
-        one call): so the list is not moved on every call, not even far over the
-        limits, where a recovery begins.  Returns whether the base has moved.
+        of the entries may go (or as many as the limit): so the list is not moved on
+        every call, not even far over the limits, where a recovery begins.  At most
+        :data:`MOST_TRIMMED` go at a time.  Returns whether the base has moved.
         """
         held = len(self._entries)
         if held <= self._max_entries and self._bytes <= self._max_bytes:
@@ -185,6 +188,7 @@ class Log:
         limit = min(through, self.persisted_index) - self.base_index
         if limit < min(held / 4, self._max_entries):
             return False
+        limit = min(limit, MOST_TRIMMED)
         count, size = 0, self._bytes
         while count < limit and (held - count > keep_entries or size > keep_bytes):
             size -= len(self._entries[count].data)

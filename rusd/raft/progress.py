@@ -28,13 +28,14 @@ class Flow(Enum):
 class Progress:
     """One peer, as its leader sees it (figure 2: nextIndex and matchIndex).
 
-    ``match``   up to here the logs are known to agree, durably on the peer;
-    ``next``    the next entry to send;
-    ``active``  heard from since the leader last checked its quorum;
-    ``paused``  a probe is under way: wait for its answer, or for a sign of life;
-    ``keeps``   the log after this index is kept for it while it installs a snapshot; None: nothing is.
+        ``match``   up to here the logs are known to agree, durably on the peer;
+        ``next``    the next entry to send;
+        ``active``  heard from since the leader last checked its quorum;
+    ``lately``  the same as of that check: who is silent in two periods is gone;
+        ``paused``  a probe is under way: wait for its answer, or for a sign of life;
+        ``keeps``   the log after this index is kept for it while it installs a snapshot; None: nothing is.
 
-    ``max_messages`` and ``max_bytes`` bound what is sent but not acknowledged.
+        ``max_messages`` and ``max_bytes`` bound what is sent but not acknowledged.
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class Progress:
         "active",
         "flow",
         "keeps",
+        "lately",
         "match",
         "next",
         "paused",
@@ -55,7 +57,7 @@ class Progress:
         self.match = 0
         self.next = next_index
         self.flow = Flow.PROBE
-        self.active = True  # the benefit of the doubt until the next check
+        self.active = self.lately = True  # the benefit of the doubt until the next check
         self.paused = False
         self.keeps: int | None = None
         self._commit_sent = 0
@@ -63,6 +65,17 @@ class Progress:
         self._inflight_bytes = 0
         self._max_messages = max_messages
         self._max_bytes = max_bytes
+
+    def needs_log_after(self, base_index: int) -> int | None:
+        """Where the log, which begins after ``base_index``, should be kept from; None if it need not be.
+
+        A peer that is there and only slow is spared a snapshot.
+        """
+        if self.keeps is not None:
+            return max(self.keeps, self.match)
+        if (self.active or self.lately) and self.match >= base_index:
+            return self.match
+        return None
 
     def is_full(self) -> bool:
         """Whether no more entries may be sent before some are acknowledged."""

@@ -193,15 +193,13 @@ class Replication(Membership):
             progress.keeps = None
 
     def trim_log(self, through: int) -> None:
-        """Spare what is kept for somebody, but not without bounds."""
+        """Spare what peers still need, but not without bounds."""
         limits, log = self.options.limits, self.log
-        for progress in self._progress.values():
-            if progress.keeps is None:
-                continue
-            if log.entries_held > limits.kept_entries or log.bytes_held > limits.kept_bytes:
-                progress.keeps = None
-                continue
-            through = min(through, max(progress.keeps, progress.match))
+        if log.entries_held <= limits.kept_entries and log.bytes_held <= limits.kept_bytes:
+            for progress in self._progress.values():
+                needed = progress.needs_log_after(log.base_index)
+                if needed is not None and needed < through:
+                    through = needed
         super().trim_log(through)
 
     # -- the follower -------------------------------------------------------------

@@ -53,7 +53,8 @@ class Limits:
     ``inflight_messages``  appends sent to one peer and not acknowledged;
     ``inflight_bytes``     bytes in these;
     ``uncommitted_bytes``  proposed and not committed: more is refused, but one proposal always fits;
-    ``kept_entries``, ``kept_bytes``  held for peers that install a snapshot: with more, they get another one.
+    ``kept_entries``       held in all while a peer needs them: one that is further behind gets a snapshot;
+    ``kept_bytes``         the same in bytes.
     """
 
     append_bytes: int = 1024 * 1024

@@ -270,9 +270,18 @@ class Core(Proposals):
         not answered, so a read need not see it: nobody waits for a huge entry but its caller.
         """
         node = self.node
-        if self.applied_index < node.commit_index and (self.held or self.applied_term != node.term):
+        if self.applied_index < node.commit_index and (self.held or not self._alone_has_unapplied()):
             return False
         return node.is_sole_leader
+
+    def _alone_has_unapplied(self) -> bool:
+        """Whether what is not applied here came after all others had gone: they can't have answered it."""
+        node = self.node
+        return (
+            self.applied_term == node.term
+            and self.applied_index >= node.configuration_index
+            and node.configuration.members == {node.id}
+        )
 
     def check(self) -> None:
         """Raise :class:`AssertionError` if an invariant is broken."""

@@ -107,8 +107,12 @@ class Leadership:
         """The voter who could take over soonest: present, and with the longest log; 0 if there is none."""
         node = self._node
         voters = node.configuration.voters
-        heirs = [(peer.match, id_) for id_, peer in node.progress.items() if peer.active and id_ in voters]
-        return max(heirs, default=(0, 0))[1]
+        heirs = [
+            (peer.active, peer.lately, peer.match, id_)
+            for id_, peer in node.progress.items()
+            if (peer.active or peer.lately) and id_ in voters
+        ]
+        return max(heirs)[-1] if heirs else 0
 
     def _ask(self) -> None:
         term = self._doubted_term

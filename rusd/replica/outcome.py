@@ -22,5 +22,8 @@ class Outcome:
         """The result, once it is there; raises the error if it is one."""
         await self._done.wait()
         if self._error is not None:
-            raise self._error
+            try:
+                raise self._error
+            finally:
+                self._error = None  # its traceback has this frame: a cycle
         return self._result

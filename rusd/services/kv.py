@@ -110,9 +110,9 @@ class KVService:
 
     def _read_txn_steps(self, request: rpc_pb2.TxnRequest, turn: Turn) -> Steps[TxnResult]:
         """All of it reads one revision, whatever is written or compacted between the steps."""
-        pin = self._store.pin()
+        transaction = self._store.begin()
+        pin = self._store.pin(transaction.revision)
         try:
-            transaction = self._store.begin()
             return (yield from txn_steps(transaction, request, self._context.machine.leases.exists, turn))
         finally:
             pin.release()
@@ -162,11 +162,12 @@ class KVService:
                 store.check_readable(at)  # it may have been compacted meanwhile
                 records, next_key = read_page(store, key, request.range_end, at, size)
             sent += len(records)
-            is_last = next_key is None or sent in (limit, total)
+            is_last = next_key is None or sent == total or 0 < limit == sent
             more = is_last and sent < total
             result = RangeResult(records, total if is_last else 0, more, header_revision, request.keys_only)
             encoded = range_response(header if is_last else b"", result)
-            await responses.send(_chunk(encoded))
+            if records or is_last:  # of the past there may be nothing among so many keys
+                await responses.send(_chunk(encoded))
             if next_key is None or is_last:
                 return
             key = next_key
@@ -240,7 +241,7 @@ class KVService:
     async def _wait_until_removed(self, job: Compaction | None) -> None:
         """Help with the removal until it is done; while something pins the history, wait for that."""
         while job is not None and not job.done:
-            if self._context.machine.store.pins:
+            if job.waits:
                 # Trio's own time: what is waited for is another task, and a test's clock may stand still.
                 await trio.sleep(PINNED_PAUSE_SECONDS)
             async with self._context.work.turn():

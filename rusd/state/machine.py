@@ -268,8 +268,6 @@ class StateMachine:
         assert tell is not None
         yield from self._attach_steps(changes, turn)
         commit = yield from transaction.prepare_steps(turn)
-        if turn.left <= 0:
-            yield
         garbage = commit()
         tell()
         keys = self._remove_lease(revoked) if revoked else ()

@@ -139,8 +139,8 @@ class WatchHub:
             self._joined = None
             self.current_revision = revision
             hits = [hit for hit in found.items() if hit[0].state is State.LIVE and hit[0] not in joined]
-            for watcher in (*behind, *joined):
-                if watcher.state is State.LIVE:
+            for watcher in behind | joined:
+                if watcher.state is State.LIVE and watcher.next <= revision:
                     watcher.prompt = not watcher.has_unsent
                     self._has_hit(watcher, revision)
                     watcher.stream.fall_behind()
@@ -192,6 +192,7 @@ class WatchHub:
         What was not published here is read from the new history by everybody.
         """
         last_revision = self.current_revision
+        self._joined = None  # what was being published never will be
         self.history = history
         self.current_revision = history.current_revision
         self.compact_revision = history.compact_revision

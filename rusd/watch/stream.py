@@ -183,6 +183,7 @@ class WatchStream:
         self._release_pending()
         self._fallen_behind = False
         self._hub.streams.pop(self, None)
+        self._wake = _nobody  # it mostly leads back to the owner of this stream: a cycle
 
     # -- output -------------------------------------------------------------
 
@@ -251,7 +252,8 @@ class WatchStream:
                 self._offset = offset
                 return spent
             watcher, events = deliveries[offset]
-            if watcher.state is not State.LIVE:  # cancelled meanwhile
+            # Cancelled meanwhile, or gone to read history, from which it may be back already.
+            if watcher.state is not State.LIVE or watcher.next > revision:
                 continue
             if self._responder.is_large(watcher, events):
                 watcher.prompt = True
@@ -395,3 +397,7 @@ class WatchStream:
                 self._catch_up = None
         watcher.state = State.CANCELLED
         self._hub.watcher_count -= 1
+
+
+def _nobody() -> None:
+    """Whom a closed stream wakes."""

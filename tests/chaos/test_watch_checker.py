@@ -196,13 +196,15 @@ def test_a_compaction_excuses_a_gap_if_somebody_asked_for_it() -> None:
     assert any("nobody asked" in text for text in found(resumed(start=5, compacted=5, asked=4)))
 
 
-def test_what_was_before_may_be_compacted() -> None:
+def test_what_was_before_may_be_compacted_but_only_once_somebody_has_asked_for_that() -> None:
     history = some_changes().history()
     compact = Operation(99, 1, 0, "x", Compact(6), 0.0, 0.1, "ok", Answer(2))
     ends = [one for one in history.records if isinstance(one, End)]
     told = deliveries(history)
     others = [one for one in history.records if one not in told and one not in ends]
     assert found(History([*others, compact, *missing_previous(told), *ends])) == []
+    late = attrs.evolve(compact, invoked=told[1].at + 1)
+    assert found(History([*others, late, *missing_previous(told), *ends]))
 
 
 def test_progress_that_is_true_passes() -> None:

@@ -63,14 +63,24 @@ class _Observer(Observer):
     def revision_published(self, revision: int, records: Sequence[Record]) -> None:
         self._member.model.published(self._member.id, revision, records)
 
+    def state_replaced(self) -> None:
+        self._member.installed += 1
+
 
 class Member:
-    """A machine with an id and a disk."""
+    """A machine with an id and a disk.
+
+    ``founding`` is how many members found the cluster, this one among them; 0 if it is added later.
+    ``inline`` says whether its log is written in the loop; None leaves that to chance.
+    """
+
+    inline: bool | None = None
 
     def __init__(self, me: int, founding: int, network: Network, model: Model, chance: random.Random) -> None:
         self.id = me
         self.model = model
         self.lives = 0
+        self.installed = 0
         self.slow_disk_seconds = 0.0
         self.sink = ListSink()
         self.replica: Replica | None = None
@@ -79,6 +89,7 @@ class Member:
         self._network = network
         self._chance = chance
         self._disk = MemoryDisk()
+        self._stop_after = 0
         self._faults = FaultDisk(self._disk)
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
@@ -99,6 +110,9 @@ class Member:
         self.lives += 1
         self._scope, self._ended = trio.CancelScope(), trio.Event()
         self._faults = FaultDisk(self._disk)
+        if self._stop_after:
+            self._faults.stop_after(None, self._stop_after, written=100)
+            self._stop_after = 0
         try:
             with self._scope, contextlib.ExitStack() as stack:
                 await self._run(stack, task_status)
@@ -107,7 +121,17 @@ class Member:
         finally:
             self.replica = None
             self._network.detach(self.id)
+            if self._faults.is_stopped:
+                self._disk = self._disk.copy()  # without what still holds files and lock
             self._ended.set()
+
+    def stop_disk_after(self, operations: int) -> None:
+        """Let the disk of the next life stop for good after so many operations."""
+        self._stop_after = operations
+
+    def files(self, directory: str) -> list[str]:
+        """The names in a directory of its disk."""
+        return self._disk.list_directory(directory)
 
     async def crash(self, survival: float | None) -> None:
         """End the process in mid-air; ``survival`` is each unsynced page's chance, None spares them all."""
@@ -135,7 +159,7 @@ class Member:
         data_dir = DataDir(self._faults, DIRECTORY)
         stack.callback(data_dir.close)
         if not data_dir.has_member:
-            hard_state, entries = founders(self._founding)
+            hard_state, entries = founders(self._founding) if self._founding else (HardState(), [])
             data_dir.create_member(b"%d" % self.id, hard_state=hard_state, entries=entries).close()
         opened = data_dir.open_member(segment_bytes=64 * 1024)
         stack.callback(opened.wal.close)
@@ -168,7 +192,7 @@ class Member:
             request_timeout=REQUEST_TIMEOUT_SECONDS,
             after_apply=lambda: snapshotter.entries_applied(),  # noqa: PLW0108 - made below
             disk_is_shared=lambda: snapshotter.active,
-            policy=SyncPolicy(allow_inline=chance.random() < 0.5),
+            policy=SyncPolicy(allow_inline=chance.random() < 0.5 if self.inline is None else self.inline),
             peers=peers,
             member_urls=lambda: {each.id: each.peer_urls for each in machine.members.all()},
         )

@@ -26,6 +26,7 @@ class Network:
         self._nursery = nursery
         self._chance = chance
         self._up: dict[int, Inbox] = {}
+        self._known: dict[int, Collection[int]] = {}  # whom each knows as a member
         self._calls: dict[int, set[trio.CancelScope]] = {}  # under way at each
         self.cut: frozenset[tuple[int, int]] = frozenset()
         self.loss = 0.0
@@ -54,6 +55,14 @@ class Network:
                 calls.discard(scope)
         if scope.cancelled_caught:
             raise PeerError("the connection broke")
+
+    def introduce(self, me: int, members: Collection[int]) -> None:
+        """``me`` knows these as members; so they can answer, whomever they know."""
+        self._known[me] = members
+
+    def is_known(self, from_: int, to: int) -> bool:
+        """Whether one can write to the other, or answer it."""
+        return to in self._known.get(from_, ()) or from_ in self._known.get(to, ())
 
     def part(self, links: Collection[tuple[int, int]]) -> None:
         """Nothing gets from one to the other any more on ``links``; others are whole."""
@@ -94,21 +103,26 @@ class MemoryPeers:
     def __init__(self, network: Network, me: int) -> None:
         self._network = network
         self._me = me
-        self.members: Mapping[int, Sequence[str]] = {}
 
     def set_members(self, urls: Mapping[int, Sequence[str]]) -> None:
-        self.members = dict(urls)
+        self._network.introduce(self._me, frozenset(urls))
 
     def send(self, messages: Iterable[Message]) -> None:
         for to, for_one in _by_receiver(messages).items():
-            if to in self.members and self._network.find(self._me, to) is not None:
-                self._network.carry(self._me, to, for_one)
-            elif (own := self._network.find(self._me, self._me)) is not None:
+            network = self._network
+            if network.is_known(self._me, to) and network.find(self._me, to) is not None:
+                network.carry(self._me, to, for_one)
+            elif (own := network.find(self._me, self._me)) is not None:
                 own.unreachable(to)
 
-    def forward(self, forwards: Iterable[Forward]) -> None:
+    def forward(self, forwards: Iterable[Forward]) -> Sequence[Forward]:
+        unsent: list[Forward] = []
         for forward in forwards:
-            self._network.carry(self._me, forward.to, forward)
+            if self._network.find(self._me, forward.to) is None:
+                unsent.append(forward)
+            else:
+                self._network.carry(self._me, forward.to, forward)
+        return unsent
 
     async def send_snapshot(self, message: Message, header: bytes, chunks: AsyncIterator[bytes]) -> None:
         inbox = self._network.find(self._me, message.to)

@@ -120,7 +120,7 @@ class Arena:
 
     @property
     def _net(self) -> Any:
-        return self.server._servers[-1]
+        return self.server._parts.client_servers[-1]
 
     async def connect(self, *settings: tuple[int, int], receive_buffer: int = 0) -> Attacker:
         """A connection that has exchanged settings."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+import pytest
 import trio
 
 from etcdpb import rpc_pb2
@@ -37,7 +38,7 @@ def call(stream_id: int, path: str, body: bytes, **options: Any) -> bytes:
 
 def link_of(field: Arena) -> Any:
     """The server's link of the attacker's connection."""
-    return list(field.server._servers[-1]._connections)[-1].link  # type: ignore[attr-defined]
+    return list(field.server._parts.client_servers[-1]._connections)[-1].link  # type: ignore[attr-defined]
 
 
 async def until_ended(field: Arena, attacker: Attacker, send: Any) -> None:
@@ -115,8 +116,9 @@ async def test_requests_that_never_end(arena: MakeArena) -> None:
 
 
 async def test_streams_that_say_nothing(arena: MakeArena) -> None:
+    """Nobody else holds anything worth mentioning: that is no licence."""
     async with arena() as field:
-        await prepare(field)
+        field.budget.limit = BUDGET
         attacker = await field.connect()
         headers = request(WATCH)
 
@@ -129,6 +131,24 @@ async def test_streams_that_say_nothing(arena: MakeArena) -> None:
         await field.under(attack)
         assert attacker.goodbye == TOO_MUCH
         assert BUDGET // STREAM_BYTES < 5_000
+
+
+@pytest.mark.parametrize("end", [True, False], ids=["closed", "open"])
+async def test_small_answers_that_are_not_read(arena: MakeArena, end: bool) -> None:
+    """A few octets each, and a stream that stays for their sake."""
+    async with arena() as field:
+        field.budget.limit = BUDGET
+        attacker = await field.connect((4, 0))
+        nothing = message(rpc_pb2.RangeRequest(key=b"nothing"))
+
+        async def attack() -> None:
+            async def send() -> None:
+                await attacker.repeat(call(n, RANGE, nothing, end=end) for n in range(1, 10_001, 2))
+
+            await until_ended(field, attacker, send)
+
+        await field.under(attack)
+        assert attacker.goodbye == TOO_MUCH
 
 
 async def test_streams_beyond_the_limit_are_refused(arena: MakeArena) -> None:

@@ -62,6 +62,9 @@ class Host:
         assert weight >= 0, "less than nothing is held"
         return weight
 
+    def largest(self) -> int:
+        return self.engine.http2.largest_queue()
+
     def evict(self) -> None:
         self.end(ErrorCode.ENHANCE_YOUR_CALM, "too much is held")
 
@@ -77,10 +80,13 @@ class Host:
 
 
 class _Neighbour:
-    """Another connection, which holds next to nothing: who is alone is never sent away."""
+    """Another connection, which holds next to nothing: who is alone may have one answer of any size."""
 
     def weigh(self) -> int:
         return 1
+
+    def largest(self) -> int:
+        return 0
 
     def evict(self) -> None:
         raise AssertionError("the wrong one is sent away")

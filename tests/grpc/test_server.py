@@ -585,6 +585,8 @@ def test_draining_warns_first_and_then_names_the_last_stream(
     pendings[0].settle(b"")
     pair.exchange()
     assert pair.streams[stream_id].status == OK
+    assert not pair.server.drained, "for all we know, the answer is still on its way"
+    pair.exchange()
     assert pair.server.drained
 
 

@@ -211,3 +211,16 @@ def test_the_peers_limit_of_a_header_list_can_be_asked_about(make_server: Any, f
     limited = make_server(peer=[(6, 82)]).connection
     assert limited.would_take([field] * 2)
     assert not limited.would_take([field] * 3)
+
+
+def test_moving_the_windows_of_many_streams_counts_for_more(make_server: Any, frames: Any) -> None:
+    """It looks at each of them: thousands of streams, thousands of frames, and nobody else has a turn."""
+    server = make_server(limits=LIMITS, now=Time())
+    for stream_id in range(1, 1281, 2):
+        server.feed(frames.headers(stream_id))
+    assert server.connection.open_streams == 640
+    toggles = [frames.settings((4, 65_535 + n % 2)) for n in range(1, 11)]
+    server.feed(toggles[0])
+    assert server.close_code is None
+    server.feed(*toggles[1:])
+    assert server.close_code == CALM

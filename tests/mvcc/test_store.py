@@ -358,6 +358,39 @@ def test_removal_waits_for_pins_but_the_compacted_revision_does_not(abc) -> None
     assert abc.store.last_compaction is None
 
 
+def test_removal_waits_for_who_reads_below_it_only(abc) -> None:
+    abc.put(b"a")
+    below, at = abc.store.pin(4), abc.store.pin(5)
+    job = abc.store.compact(5)
+    assert job.waits and not job.step(100)
+    below.release()
+    assert not job.waits
+    while not job.step(100):
+        pass
+    at.release()
+
+
+def test_reads_that_follow_one_another_without_a_gap_hold_up_no_compaction(abc) -> None:
+    for number in range(20):
+        abc.put(b"k%d" % number)
+    job = abc.store.compact(10)
+
+    def read() -> Sliced:
+        return Sliced(lambda turn: abc.store.range_steps(b"\0", b"\0", turn))
+
+    under_way = read()
+    for _ in range(20):
+        following = read()
+        following.step(1)
+        while not under_way.step(5):
+            pass
+        assert abc.store.pins == 1
+        job.step(100)
+        assert len(under_way.result.records) == 23
+        under_way = following
+    assert job.done
+
+
 def test_compactions_are_done_in_their_order(abc) -> None:
     first, second = abc.store.compact(3), abc.store.compact(4)
     assert abc.store.last_compaction is second
@@ -436,3 +469,15 @@ def test_the_size_follows_puts_and_compactions(player) -> None:
     player.put(b"a", b"x" * 1000)
     player.compact(3)
     assert player.store.bytes_in_use == one
+
+
+def test_a_publication_that_is_abandoned_holds_up_no_compaction(abc) -> None:
+    abc.store.publish_at_once = 0
+    writing = abc.store.begin()
+    for number in range(3):
+        writing.put(b"k%d" % number, b"")
+    publication = Sliced(writing.publish_steps)
+    publication.step()
+    assert abc.store.pins == 1
+    publication.close()
+    assert abc.store.pins == 0

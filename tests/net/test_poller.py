@@ -148,6 +148,42 @@ async def test_waiting_awake_is_given_up_where_nothing_comes(nursery: trio.Nurse
     assert 100 < looks.count < 40 * 100 / 4
 
 
+async def test_others_have_their_time_between_long_turns_and_nobody_is_passed_over(
+    nursery: trio.Nursery, pairs: Pairs
+) -> None:
+    time = 0.0
+    passes = 0
+    turns: list[tuple[int, int]] = []
+    enough = trio.Event()
+
+    def turn(mine: int) -> bool:  # a long one, and there is more to read after it
+        nonlocal time
+        time += 1.0
+        turns.append((mine, passes))
+        if len(turns) == 8:
+            enough.set()
+        return len(turns) < 8
+
+    async def count() -> None:
+        nonlocal passes
+        while True:
+            await trio.lowlevel.checkpoint()
+            passes += 1
+
+    poller = Poller(now=lambda: time)
+    for mine, (_, peer) in enumerate(pairs):
+        peer.send(b"x")
+        nursery.start_soon(poller.attend, pairs[mine][0], lambda mine=mine: turn(mine))
+    await wait_all_tasks_blocked()
+    nursery.start_soon(count)
+    nursery.start_soon(poller.run)
+    with trio.fail_after(5):
+        await enough.wait()
+    assert [mine for mine, _ in turns[:8]] in ([0, 1] * 4, [1, 0] * 4)
+    assert len({number for _, number in turns[:8]}) > 3  # in each pass of the event loop the order is another
+    nursery.cancel_scope.cancel()
+
+
 class Looks:
     """Counts how often the poller looks at its epoll."""
 

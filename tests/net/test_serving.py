@@ -221,9 +221,34 @@ async def test_a_client_that_reads_in_the_end_gets_everything(
         channel.close()
 
 
+async def test_a_client_that_reads_slowly_is_heard_meanwhile(
+    serve: Any, service: Any, network: Any, encode: Any
+) -> None:
+    """It need not have taken all that waits for it before it may ping, or cancel."""
+    service.registry.inline("/test.Test/Big", StringValue, lambda *_: encode("x" * 500_000))
+    async with serve(service.registry, transport=network, clock=ManualClock()) as running:
+        channel = await running.connect()
+        channel.try_send(many_requests(20))
+        data = b""
+        pings = 0
+        while b"number 3" not in data[-20_000:]:
+            data += channel.try_receive(10_000) or b""
+            assert len(data) < 9_000_000, "of ten million bytes"
+            if len(data) // 2_000_000 > pings:
+                pings += 1
+                channel.try_send(bytes.fromhex("000008060000000000") + b"number %d" % pings)
+            await trio.testing.wait_all_tasks_blocked()
+        channel.close()
+
+
 def many_requests(count: int) -> bytes:
     """A client's bytes: its preface, ``count`` calls of ``Big``, and that it takes the server's settings."""
     http2 = Connection(Role.CLIENT, Deaf(), Settings(initial_window_size=2**31 - 1), 2**31 - 1)
+    return ask(http2, count) + bytes.fromhex("000000040100000000")
+
+
+def ask(http2: Connection, count: int) -> bytes:
+    """A client's bytes: its preface and ``count`` calls of ``Big``."""
     http2.initiate()
     headers = [
         (b":method", b"POST"),
@@ -234,7 +259,7 @@ def many_requests(count: int) -> bytes:
     ]
     for _ in range(count):
         http2.send_data(http2.open_stream(headers), bytes(5), end_stream=True)
-    return http2.data_to_send() + bytes.fromhex("000000040100000000")
+    return http2.data_to_send()
 
 
 class Deaf:
@@ -287,6 +312,56 @@ async def test_draining_lets_open_calls_finish(serve: Any, service: Any, network
             service.settle()
         assert answers == [encode("last")]
         await running.ended.wait()
+
+
+async def test_draining_waits_until_the_answers_are_read(serve: Any, service: Any, encode: Any) -> None:
+    """What the kernel has taken is lost if the socket is closed while the client still says something."""
+    service.registry.inline("/test.Test/Big", StringValue, lambda *_: encode("x" * 3_000_000))
+    async with serve(service.registry) as running:
+        sock = trio.socket.socket()
+        sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 65536)
+        await sock.connect(("127.0.0.1", running.port))
+        reader = Reader()
+        await sock.send(reader.start())
+        async with trio.open_nursery() as nursery:
+            while part := await sock.recv(16384):
+                if not reader.received:
+                    deadline = running.environment.clock.monotonic() + 30
+                    nursery.start_soon(running.server.drain, deadline)
+                await trio.testing.wait_all_tasks_blocked(0.001)  # the server does all it can meanwhile
+                if said := reader.take(part):
+                    await sock.send(said)
+        sock.close()
+        assert reader.received > 3_000_000
+        assert reader.ended
+
+
+class Reader:
+    """A client that asks for one large answer, and gives back windows as it reads."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.ended = False
+        self._http2 = Connection(Role.CLIENT, self, Settings(initial_window_size=1_000_000), 1_000_000)
+
+    def start(self) -> bytes:
+        return ask(self._http2, 1)
+
+    def take(self, data: bytes) -> bytes:
+        self._http2.receive(data)
+        while self._http2.advance():
+            pass
+        return self._http2.data_to_send()
+
+    def on_headers(self, stream_id: int, headers: object, end_stream: bool) -> None:
+        self.ended |= end_stream
+
+    def on_data(self, stream_id: int, data: bytes, end_stream: bool) -> None:
+        self.received += len(data)
+        self._http2.acknowledge(stream_id, len(data))
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
 
 
 async def test_draining_cuts_off_at_its_deadline(serve: Any, service: Any, network: Any) -> None:

@@ -143,6 +143,19 @@ async def test_a_frame_must_be_complete_in_time(serve: Any, service: Any, networ
         assert client.closed
 
 
+async def test_frequent_keepalives_give_a_frame_no_less_time(serve: Any, service: Any, network: Any) -> None:
+    async with peer(serve, service, network, keepalive_interval=2.0) as client:
+        await client.send((16_000).to_bytes(3, "big") + bytes.fromhex("000000000001"))
+        dribbled = 0
+        while client.goodbye is None:
+            await client.send(b"x")
+            await client.wait(1.0, step=0.5)
+            dribbled += 1
+            assert dribbled <= 46
+        assert client.goodbye == (CALM, b"frame not complete in time")
+        assert dribbled >= 30
+
+
 async def test_a_header_block_must_be_complete_in_time_however_many_frames_it_has(
     serve: Any, service: Any, network: Any
 ) -> None:
@@ -244,14 +257,16 @@ class Stub:
     def ping(self, payload: bytes) -> None: ...
 
 
-def watch(stub: Any, clock: ManualClock, deadlines: Deadlines) -> tuple[Watchdog, list[tuple[int, str]]]:
+def watch(
+    stub: Any, clock: ManualClock, deadlines: Deadlines, **changes: float
+) -> tuple[Watchdog, list[tuple[int, str]]]:
     ended: list[tuple[int, str]] = []
     dog = Watchdog(
         stub,
         stub,
         clock=clock,
         deadlines=deadlines,
-        limits=attrs.evolve(LIMITS, keepalive_interval=0.0),
+        limits=attrs.evolve(LIMITS, **{"keepalive_interval": 0.0, **changes}),
         wrote=lambda: None,
         end=lambda code, reason: ended.append((code, reason)),
         give_up=lambda reason: ended.append((0, reason)),
@@ -279,6 +294,17 @@ async def test_what_is_not_read_from_a_client_is_not_its_fault() -> None:
         (CALM, "frame not complete in time"),
         (TIMEOUT, "SETTINGS not acknowledged in time"),
     }
+
+
+async def test_an_answer_to_a_ping_that_is_not_read_is_not_missed() -> None:
+    stub, clock, deadlines = Stub(), ManualClock(), Deadlines()
+    stub.paused = True
+    _, ended = watch(stub, clock, deadlines, keepalive_interval=10.0, keepalive_timeout=5.0)
+    pass_time(clock, deadlines, 60)
+    assert ended == []
+    stub.paused = False
+    pass_time(clock, deadlines, 6)
+    assert ended == [(0, "keepalive ping not acked within timeout 5s")]
 
 
 async def test_a_stopped_watchdog_leaves_nothing_behind() -> None:

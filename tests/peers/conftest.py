@@ -43,6 +43,7 @@ class Wire:
         self._inner = inner
         self._network = network
         self._way = (there, here)
+        self._passes = 0
 
     @property
     def peer(self) -> str:
@@ -53,8 +54,14 @@ class Wire:
 
     def try_receive(self, limit: int) -> bytes | None:
         if self._network.holds(self._way):
-            return None
+            if not self._passes:
+                return None
+            self._passes -= 1
         return self._inner.try_receive(limit)
+
+    def let_pass(self, times: int) -> None:
+        """Held or not, let something be received so many times."""
+        self._passes = times
 
     def try_send(self, data: bytes) -> int:
         return self._inner.try_send(data)
@@ -62,7 +69,7 @@ class Wire:
     async def wait_readable(self) -> None:
         while True:
             await self._inner.wait_readable()
-            if not self._network.holds(self._way):
+            if self._passes or not self._network.holds(self._way):
                 return
             await self._network.changed.park()
 
@@ -77,6 +84,9 @@ class Wire:
     def reset(self) -> None:
         self._inner.reset()  # type: ignore[attr-defined]
         self._network.changed.unpark_all()
+
+    def goes(self, source: str, target: str) -> bool:
+        return self._way == (source, target)
 
     def joins(self, one: str, other: str) -> bool:
         return set(self._way) == {one, other}
@@ -96,6 +106,7 @@ class Network:
         self.attempts: list[tuple[float, str, int]] = []
         self._held: set[tuple[str, str]] = set()
         self._cut: set[tuple[str, int]] = set()
+        self._dead: set[tuple[str, int]] = set()
         self.owners: dict[int, str] = {}
         self.dialled: dict[int, str] = {}
 
@@ -117,7 +128,23 @@ class Network:
     def heal(self) -> None:
         self._held.clear()
         self._cut.clear()
+        self._dead.clear()
         self.changed.unpark_all()
+
+    def let_pass(self, source: str, target: str, times: int) -> int:
+        """Let a little through a way that is held; over how many connections."""
+        wires = [wire for wire in self.wires if wire.goes(source, target)]
+        for wire in wires:
+            wire.let_pass(times)
+        self.changed.unpark_all()
+        return len(wires)
+
+    def blackhole(self, source: str, port: int) -> None:
+        """New connections get no answer; those begun meanwhile never will."""
+        self._dead.add((source, port))
+
+    def swallows(self, source: str, port: int) -> bool:
+        return (source, port) in self._dead
 
     def cut(self, source: str, port: int) -> None:
         self._cut.add((source, port))
@@ -148,6 +175,8 @@ class _SeenFrom:
         network = self._network
         network.attempts.append((trio.current_time(), self._name, port))
         there = network.owners.get(port, "?")
+        if network.swallows(self._name, port):
+            await trio.sleep_forever()
         if network.is_cut(self._name, port):
             raise ConnectionRefusedError("cut")
         while network.holds((self._name, there)) or network.holds((there, self._name)):

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import trio
 
+from chaos.sender import Head, read_head
 from rusd.grpc import StatusError
 from rusd.logs import make_logger
 from rusd.net import connect
 from rusd.peers.identity import MISMATCH_TEXT, REMOVED_TEXT
+from rusd.raft import Message, MessageType
+
+
+class Endless:
+    """Chunks that never come."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        await trio.sleep_forever()
+        raise AssertionError
 
 
 async def test_another_cluster_is_refused_and_that_is_said_seldom(kit: Any, autojump_clock: Any) -> None:
@@ -77,6 +91,28 @@ async def test_a_peer_with_a_certificate_is_not_spoken_to_in_the_clear(kit: Any,
         await trio.sleep(10)
         assert not [attempt for attempt in cluster.network.attempts if attempt[1] == "n1"]
         assert "http only" in a.sink.events("failed to reach the peer")[0]["error"]
+
+
+async def test_the_first_bytes_of_every_connection_name_the_sender_to_a_proxy(
+    kit: Any, autojump_clock: Any
+) -> None:
+    async with kit.running() as cluster:
+        a = await cluster.start(0xA1)
+        listener = await a.environment.transport.listen("127.0.0.1", 0)
+        a.transport.set_members({2: [f"http://127.0.0.1:{listener.address[1]}"]})
+        channel = await listener.accept()
+        await channel.wait_readable()
+        assert read_head(channel.try_receive(100_000)) == Head(complete=True, sender="a1")
+        channel.close()
+        async with trio.open_nursery() as nursery:
+            message = Message(type=MessageType.INSTALL_SNAPSHOT, from_=0xA1, to=2, term=1)
+            nursery.start_soon(a.transport.send_snapshot, message, b"", Endless())
+            for _ in range(2):  # a stream of messages and a snapshot, in any order
+                channel = await listener.accept()
+                await channel.wait_readable()
+                assert read_head(channel.try_receive(100_000)).sender == "a1"
+            nursery.cancel_scope.cancel()
+        listener.close()
 
 
 async def test_what_can_not_be_read_ends_the_stream_and_reaches_nobody(kit: Any, autojump_clock: Any) -> None:

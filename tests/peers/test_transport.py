@@ -50,6 +50,14 @@ async def test_forwards_arrive_once_with_their_senders_id(kit: Any, autojump_clo
         ]
 
 
+async def test_forwards_that_can_not_leave_are_given_back(kit: Any, autojump_clock: Any) -> None:
+    async with kit.running() as cluster:
+        a, b = await cluster.join(1, 2)
+        there, nobody = Forward(1, 2, EntryType.NORMAL, b"write"), Forward(1, 9, EntryType.NORMAL, b"write")
+        assert a.transport.forward([there, nobody]) == [nobody]
+        await b.inbox.until(lambda: len(b.inbox.forwards) == 1)
+
+
 async def test_appends_to_nobody_are_told_and_heartbeats_are_not(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a = await cluster.start(1)
@@ -110,7 +118,7 @@ async def test_a_silent_network_is_noticed_and_messages_flow_soon_after_it_speak
         cluster.network.partition("n1", "n2")
         began = trio.current_time()
         await a.inbox.until(lambda: 2 in a.inbox.lost)
-        assert 1 < trio.current_time() - began < 3
+        assert 4 < trio.current_time() - began < 6
         await trio.sleep(600)
         cluster.network.heal()
         began = trio.current_time()
@@ -125,7 +133,7 @@ async def test_one_way_silence_is_noticed_by_both(kit: Any, autojump_clock: Any)
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         cluster.network.hold("n1", "n2")
-        await trio.sleep(5)
+        await trio.sleep(8)
         assert a.transport.active_since(2) is None
         assert b.transport.active_since(1) is None
 

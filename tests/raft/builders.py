@@ -119,6 +119,12 @@ def replicating(node: Node, *peers: int) -> Node:
     return node
 
 
+def silence(node: Node, *peers: int) -> None:
+    """Nothing has been heard of ``peers`` for two election timeouts."""
+    for peer in peers:
+        node.progress[peer].active = node.progress[peer].lately = False
+
+
 def tick(node: Node, count: int) -> None:
     for _ in range(count):
         node.tick()

@@ -25,7 +25,7 @@ from rusd.raft import (
     decode_configuration,
     encode_configuration,
 )
-from tests.raft.builders import acknowledge, append, carry_out, entries, make_leader, make_node, tick
+from tests.raft.builders import acknowledge, append, carry_out, entries, make_leader, make_node, silence, tick
 from tests.raft.history import SafetyViolation
 from tests.raft.mutants import ChangesAtAnyTime
 from tests.raft.network import Network
@@ -247,6 +247,7 @@ def test_the_configuration_survives_trimming() -> None:
     node.campaign()
     carry_out(node)
     node.propose_configuration(Change(LEARN, 2))
+    silence(node, 2)
     for _ in range(20):
         node.propose(b"x")
         carry_out(node)

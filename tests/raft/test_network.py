@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rusd.raft import Role
+from tests.raft.builders import silence
 from tests.raft.network import Chances, Network
 
 CALM = Chances(drop=2, duplicate=2, crash=0, partition=0, skew=0, transfer=0)
@@ -71,6 +72,7 @@ def test_followers_that_fell_behind_get_snapshots() -> None:
     network = Network(3, seed=5, log_limit=8)
     leader = network.elect(1)
     network.side = frozenset({3})
+    silence(leader, 3)
     for _ in range(60):
         leader.propose(b"x")
         network.after(network.hosts[1])

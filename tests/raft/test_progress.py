@@ -32,6 +32,7 @@ from tests.raft.builders import (
     message,
     replicating,
     sent,
+    silence,
     tick,
 )
 
@@ -166,6 +167,7 @@ def test_a_peer_whose_entries_are_gone_is_sent_a_snapshot() -> None:
     """§7: the leader has discarded the next entry that the follower needs."""
     node = replicating(make_leader(), 3)
     node.log._max_entries = 4
+    silence(node, 2)
     for _ in range(8):
         node.propose(b"x")
         carry_out(node)
@@ -248,10 +250,42 @@ def test_a_leader_ignores_appends_of_itself_being_deposed() -> None:
     assert (node.role, node.term, node.last_index) == (Role.FOLLOWER, 7, 3)
 
 
+def test_the_log_is_kept_for_a_peer_that_is_only_slow_but_not_without_bounds() -> None:
+    node = replicating(make_leader(limits=Limits(kept_entries=30)), 2, 3)
+    node.log._max_entries = 4
+    slow = node.last_index
+    for count in range(1, 40):
+        node.propose(b"x")
+        carry_out(node)
+        acknowledge(node, 3, node.last_index)
+        assert node.log.base_index <= slow or count > 25
+        assert node.log.entries_held <= 32
+    assert node.log.base_index > slow
+
+
+def test_the_log_after_a_snapshot_that_is_sent_is_kept_until_it_is_released() -> None:
+    node = replicating(make_leader(), 3)
+    node.log._max_entries = 4
+    silence(node, 2)
+    node.keep_log(2, node.last_index)
+    kept = node.last_index
+    for release in (False, True):
+        if release:
+            node.release_log(2)
+        for _ in range(20):
+            node.propose(b"x")
+            carry_out(node)
+            acknowledge(node, 3, node.last_index)
+        carry_out(node)
+        assert (node.log.base_index > kept) == release
+    node.keep_log(9, 1)  # nobody
+    node.release_log(9)
+
+
 def test_a_silent_peer_is_offered_no_snapshot_until_it_shows_life() -> None:
     node = replicating(make_leader(), 3)
     node.log._max_entries = 4
-    node.progress[2].active = False
+    silence(node, 2)
     for _ in range(8):
         node.propose(b"x")
         carry_out(node)

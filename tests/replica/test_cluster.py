@@ -288,6 +288,41 @@ def test_an_answer_to_a_read_of_an_earlier_life_confirms_none_of_this_one(cluste
     assert outcomes == []
 
 
+@pytest.mark.parametrize("become", ["alone", "with a learner"])
+def test_who_is_left_as_the_only_voter_still_shows_what_others_have_answered(
+    cluster: Cluster, become: str
+) -> None:
+    """A quorum of one may leave entries for later that nobody was told of; these were answered elsewhere."""
+    kinds = rusd_pb2.ConfigurationChange
+    cluster.lost = lambda thing: 3 in (thing.from_, thing.to)
+    cluster.change(1, kinds.REMOVE_MEMBER, 3)
+    cluster.settle()
+    if become == "with a learner":
+        cluster.change(1, kinds.REMOVE_MEMBER, 2)
+        cluster.settle()
+        cluster.change(1, kinds.ADD_LEARNER, 2)
+        cluster.settle()
+    leader = cluster.cores[1]
+    leader.apply = lambda budget: 0  # type: ignore[method-assign]
+    outcomes = cluster.put(2, b"k")
+    cluster.settle()
+    cluster.tick(1)
+    cluster.settle()
+    assert outcomes == [(b"k", None)]
+    if become == "alone":
+        cluster.change(1, kinds.REMOVE_MEMBER, 2)
+    assert leader.node.is_sole_leader
+    assert not leader.may_read_now()
+    reads = cluster.read(1)
+    cluster.settle()
+    assert reads == []
+    del leader.apply
+    cluster.settle()
+    assert reads == [(None, None)]
+    assert cluster.machines[1].applied == [b"k"]
+    assert leader.may_read_now()
+
+
 # -- the configuration ----------------------------------------------------------------------------
 
 

@@ -265,6 +265,18 @@ async def test_a_streamed_range_does_not_see_later_writes() -> None:
         assert len(keys) == 25
 
 
+async def test_a_streamed_range_of_the_past_goes_on_where_many_keys_came_later() -> None:
+    async with running() as etcd:
+        await fill(etcd, 15)
+        revision = (await etcd.get(ALL)).header.revision
+        for number in range(30):
+            await etcd.put(b"a%03d" % number)  # more than a chunk's, all before the first that was there
+        chunks = await stream(etcd, revision=revision)
+        assert sum(len(chunk.kvs) for chunk in chunks) == 15
+        assert all(chunk.kvs for chunk in chunks)
+        assert (chunks[-1].count, chunks[-1].more) == (15, False)
+
+
 async def test_a_streamed_range_is_refused_as_a_range_is() -> None:
     async with running() as etcd:
         for fields in ({"revision": 9}, {"sort_order": 2}, {"sort_order": 9}):

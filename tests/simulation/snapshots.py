@@ -74,7 +74,7 @@ class Snapshots:
             if chunk:
                 writer.write(chunk)
         writer.finish()
-        cut.dump.close()
+        cut.close()
         self._taking = False
         self._unnoted = marker
 

@@ -9,6 +9,7 @@ import pytest
 from etcdpb import kv_pb2
 from rusd.watch.catchup import BATCH_REVISIONS
 from rusd.watch.stream import CONGESTED_ANSWERS, MAX_PROGRESS_MARKS
+from tests.support.slices import Sliced
 
 PUT, DELETE = kv_pb2.Event.PUT, kv_pb2.Event.DELETE
 
@@ -194,6 +195,22 @@ def test_a_future_start_revision_waits_for_it(world) -> None:
     assert mod_revisions(client.drain()) == [4, 5]
 
 
+def test_who_comes_while_a_large_revision_is_published_waits_for_a_future_start_too(world) -> None:
+    client = world.client()
+    client.watch(b"k", b"l")
+
+    def at_pause() -> None:
+        if len(client.stream.watchers) == 1:
+            client.watch(b"k", b"l", start_revision=5)
+
+    world.write([(b"k%d" % number, b"v", 0) for number in range(5)], at_pause)
+    assert len(client.stream.watchers) == 2
+    for _ in range(4):
+        world.put(b"k")
+    late = [response for response in client.drain() if response.watch_id == 1]
+    assert mod_revisions(late) == [5, 6]
+
+
 def test_a_start_below_the_compacted_revision_is_created_then_canceled(world) -> None:
     for _ in range(5):
         world.put(b"k")
@@ -323,6 +340,22 @@ def test_sparse_history_is_one_response_although_it_takes_many_slices(world) -> 
     assert client.stream.has_output
     (batch,) = client.drain()
     assert len(batch.events) == 10
+
+
+def test_nothing_is_told_twice_to_who_reads_a_large_revision_from_history(world) -> None:
+    keys = [b"k%d" % number for number in range(4)]
+    for key in keys:
+        world.put(key, b"v" * 200_000)
+    client = world.client()
+    client.watch(b"k", b"l", prev_kv=True)
+    client.watch(b"k", b"l")
+    client.drain()
+    large = world.write([(key, b"v" * 100, 0) for key in keys])
+    last = world.put(b"k")
+    responses = client.drain(budget=100)  # the second watcher's share of the large one is all of a pull
+    for watch_id in (0, 1):
+        told = [response for response in responses if response.watch_id == watch_id]
+        assert mod_revisions(told) == [large] * 4 + [last]
 
 
 def test_a_huge_value_ends_a_batch_of_history(world) -> None:
@@ -911,6 +944,23 @@ def test_after_an_installed_snapshot_everybody_reads_what_was_not_published(worl
     heard = [(response.watch_id, response.header.revision) for response in client.drain()]
     assert [revision for watch_id, revision in heard if watch_id == 0] == [6, 7, 8, 9]
     assert [revision for watch_id, revision in heard if watch_id == 2] == [9]
+
+
+def test_a_publication_that_a_replaced_history_ends_leaves_nothing_behind(world, make_world) -> None:
+    client = world.client()
+    client.watch(b"k")
+    transaction = world.store.begin()
+    transaction.put(b"k", b"v")
+    done = transaction.changes
+    publication = Sliced(lambda turn: world.hub.publish_steps(done.revision, done.records, turn))
+    publication.step()
+    newer = make_world()
+    newer.put(b"k")
+    publication.close()
+    world.store = newer.store
+    world.hub.history_replaced(newer.store)
+    assert world.hub._joined is None  # or every later watcher would be kept
+    assert mod_revisions(client.drain()) == [2]
 
 
 def test_a_replaced_history_that_is_compacted_beyond_cancels(world, make_world) -> None:
