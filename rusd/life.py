@@ -8,6 +8,7 @@ been removed from the cluster.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ class Life(Parts):
         nursery.start_soon(self._end_if_removed)
         await self.replica.campaign()
         self._after_leader_change()
-        # Only now is applied what was committed before: etcd's check comes earlier, for its state is on disk.
+        # Only with a leader can be applied what was committed before; etcd has its state on disk.
         if "InitialCorruptCheck" in self._config.enabled_features and not self._member.is_new:
             await self._check_history()
         if self.core.node.is_sole_leader:
@@ -147,6 +148,8 @@ class Life(Parts):
                 return
 
     async def _check_history(self) -> None:
+        with contextlib.suppress(ReplicaError):  # else it is compared as far as it is known here
+            await self.replica.wait_linearizable()
         try:
             await self._corruption.check_at_start()
         except InconsistentError as error:

@@ -54,7 +54,7 @@ class Server:
         self.advertised_peer_urls = [str(url) for url in config.initial_advertise_peer_urls]
         self.request_timeout = life.request_timeout
         self._clock = clock
-        self._life = life
+        self._parts = life
 
     async def drain(self, grace: float | None = None) -> None:
         """Stop accepting, let open calls finish for ``grace`` seconds, then cut off what is left.
@@ -64,9 +64,9 @@ class Server:
         """
         deadline = self._clock.monotonic() + (self.request_timeout if grace is None else grace)
         async with trio.open_nursery() as nursery:
-            for server in self._life.client_servers:
+            for server in self._parts.client_servers:
                 nursery.start_soon(server.drain, deadline)
-        await self._life.hand_over()
+        await self._parts.hand_over()
 
 
 @asynccontextmanager

@@ -175,7 +175,7 @@ async def isolate_from(cluster: Town, alone: House) -> None:
 
 def spoil(house: House) -> None:
     """From now on this member stores other values than the log says."""
-    machine: StateMachine = house.server._life._machine  # type: ignore[union-attr]
+    machine: StateMachine = house.server._parts._machine  # type: ignore[union-attr]
     put = machine._handlers[Kind.PUT - 1]
 
     def put_another(request: PutRequest, turn: Turn) -> object:
