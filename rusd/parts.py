@@ -188,6 +188,7 @@ class Parts:
             ),
             request_timeout=self.request_timeout,
             gate=self._gate,
+            expelled=self.expelled,
         )
         self._admission = Admission(self._context)
         self._corruption = CorruptionChecker(self._context)

@@ -14,7 +14,7 @@ import trio
 
 from etcdpb import rpc_pb2, rusd_pb2
 from rusd.config.urls import parse_url
-from rusd.grpc import Call, Pending, Registry
+from rusd.grpc import Call, Pending, Registry, StatusError
 from rusd.replica import ChangeRefusedError
 from rusd.services import errors
 from rusd.services.context import Context
@@ -95,9 +95,15 @@ class ClusterService:
     async def member_remove(self, _call: Call, request: rpc_pb2.MemberRemoveRequest) -> bytes:
         """Let a member go, for good."""
         self._check.may_remove(self._members, request.ID)
-        members = await self._change(
-            rusd_pb2.ConfigurationChange.REMOVE_MEMBER, rusd_pb2.Member(id=request.ID)
-        )
+        try:
+            members = await self._change(
+                rusd_pb2.ConfigurationChange.REMOVE_MEMBER, rusd_pb2.Member(id=request.ID)
+            )
+        except StatusError:
+            # Whoever is removed is turned away at once, which may be before it gets its answer.
+            if self._context.header.member_id != request.ID or not self._context.expelled.is_set():
+                raise
+            members = as_messages([member for member in self._members.all() if member.id != request.ID])
         response = rpc_pb2.MemberRemoveResponse(members=members)
         return self._header() + response.SerializeToString()
 

@@ -79,7 +79,11 @@ class Proposed(Pending):
 
 @attrs.frozen
 class Context:
-    """The parts a service works with.  ``request_timeout``, in seconds, is for one request."""
+    """The parts a service works with.
+
+    ``request_timeout``, in seconds, is for one request.  ``expelled`` is set once another member has
+    said that this one belongs to the cluster no longer.
+    """
 
     replica: Replica
     machine: StateMachine
@@ -96,6 +100,7 @@ class Context:
     leader: Leader
     request_timeout: float
     gate: Gate
+    expelled: trio.Event
 
     def propose(self, kind: Kind, request: Message, finish: Callable[[Any], Answer]) -> Pending:
         """Put ``request`` into the log; ``finish`` turns its result into the encoded answer.

@@ -165,6 +165,7 @@ class Etcd:
             ),
             request_timeout=7.0,
             gate=Gate(),
+            expelled=trio.Event(),
         )
         self.services = Services(self.context, progress_interval=600.0, minimum_ttl=2)
         self.registry = Registry()
