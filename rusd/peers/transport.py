@@ -187,12 +187,18 @@ class PeerTransport(Peers):
         if _has_entries(run):
             self._unreachable(peer)
 
-    def forward(self, forwards: Iterable[Forward]) -> None:
-        """Pass proposals on to the leader; what can't be sent is dropped, and nobody told."""
+    def forward(self, forwards: Iterable[Forward]) -> Sequence[Forward]:
+        """Pass proposals on to the leader; returns those that could not be sent."""
+        left = []
         for forward in forwards:
             channel = self._channels.get(forward.to)
-            if channel is not None and channel.is_open:
-                channel.send(encode_forward(forward), small=False)
+            if (
+                channel is None
+                or not channel.is_open
+                or not channel.send(encode_forward(forward), small=False)
+            ):
+                left.append(forward)
+        return left
 
     async def send_snapshot(self, message: Message, header: bytes, chunks: AsyncIterator[bytes]) -> None:
         """Send a snapshot, and return when the peer has it.

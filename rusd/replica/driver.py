@@ -195,7 +195,7 @@ class Driver:
             elif ready.messages_after_persist:
                 self._send(ready.messages_after_persist)
         if core.has_forwards:
-            self._peers.forward(core.take_forwards())
+            core.take_back(self._peers.forward(core.take_forwards()))
         if core.has_work and not self._applying and not self._hooks_apply:
             self._apply_slice()  # at once: a switch of tasks less for every batch
         if core.has_work:

@@ -7,7 +7,8 @@ request id, and whoever proposed it answers its caller when it applies it here.
 A forward is sent once and never again: it may have arrived although nothing was
 heard of it, and a second copy would be a second write.  So the transport must
 deliver it at most once, and a leader that cannot take it drops it; the caller's
-time then runs out.  What a leader decided by itself is never forwarded.
+time then runs out.  Only what could not be sent at all is tried again.  What a leader
+decided by itself is never forwarded.
 """
 
 from __future__ import annotations

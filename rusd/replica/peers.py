@@ -27,8 +27,12 @@ class Peers(Protocol):
         now, is dropped and told to :meth:`Inbox.unreachable`.
         """
 
-    def forward(self, forwards: Iterable[Forward]) -> None:
-        """Pass proposals on to the leader.  Like :meth:`send`; what is dropped is found out by time-out."""
+    def forward(self, forwards: Iterable[Forward]) -> Sequence[Forward]:
+        """Pass proposals on to the leader, at once; returns those of which nothing has left.
+
+        Only what was not handed to a connection at all may be returned: it will be tried again, and
+        must not arrive twice.  What is lost on its way is found out by time-out.
+        """
 
     async def send_snapshot(self, message: Message, header: bytes, chunks: AsyncIterator[bytes]) -> None:
         """Send a snapshot, with its ``INSTALL_SNAPSHOT`` message, on a connection of its own.
@@ -47,8 +51,8 @@ class NoPeers:
     def send(self, messages: Iterable[Message]) -> None:
         pass
 
-    def forward(self, forwards: Iterable[Forward]) -> None:
-        pass
+    def forward(self, forwards: Iterable[Forward]) -> Sequence[Forward]:
+        return tuple(forwards)
 
     async def send_snapshot(self, message: Message, header: bytes, chunks: AsyncIterator[bytes]) -> None:
         raise PeerError("there are no peers")

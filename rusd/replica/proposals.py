@@ -6,6 +6,8 @@ known by a request id of member, boot and number, which is in the entry (:mod:`r
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
@@ -92,6 +94,16 @@ class Proposals:
             self._unled.add(number, kind, data)
         else:
             raise refusal_of(error) from error
+
+    def take_back(self, forwards: Iterable[Forward]) -> None:
+        """These could not be sent: they wait for the next tick, or another leader."""
+        for forward in forwards:
+            if forward.type == EntryType.CONFIGURATION:
+                number = changes.request_number(forward.data, self._member, self._boot)
+            else:
+                _, _, _, number, _ = proposal.read_head(forward.data)
+            with contextlib.suppress(TooManyRequestsError):  # its caller's time will run out
+                self._unled.add(number, forward.type, forward.data)
 
     def offer_again(self) -> None:
         """Propose what found no leader, if there is one now."""

@@ -7,6 +7,10 @@ under a mock clock, where real sockets would be seen as idleness.
 All ends live in one :class:`MemoryTransport`, the network.  It knows no names:
 ``localhost`` is ``127.0.0.1``, and a listener on ``0.0.0.0`` or ``::`` is found
 under every host.
+
+Machines are told apart by :meth:`MemoryTransport.machine`: what is listened and connected
+through one is that machine's, and :meth:`MemoryTransport.part` cuts them off from each other, in either
+direction.  As with TCP, nothing is lost by that: bytes wait, connections stay open and silent.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from collections.abc import Iterable
+from weakref import WeakSet
 
 import trio
 
@@ -28,8 +34,10 @@ _ANY = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 class _Pipe:
     """One direction of a connection: bytes in a bounded buffer."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, link: tuple[str, str] = ("", "")) -> None:
         self._capacity = capacity
+        self.link = link  # from which machine, to which
+        self.held = False  # nothing arrives
         self._data = bytearray()
         self.writer_closed = False
         self.reader_closed = False
@@ -38,13 +46,15 @@ class _Pipe:
 
     @property
     def readable(self) -> bool:
-        return bool(self._data) or self.writer_closed or self.broken
+        return self.broken or (not self.held and (bool(self._data) or self.writer_closed))
 
     @property
     def writable(self) -> bool:
         return len(self._data) < self._capacity or self.reader_closed or self.broken
 
     def read(self, limit: int) -> bytes | None:
+        if self.held:
+            return None
         if self._data:
             data = bytes(self._data[:limit])
             del self._data[:limit]
@@ -59,6 +69,11 @@ class _Pipe:
             self._data += taken
             self.changed.unpark_all()
         return len(taken)
+
+    def hold(self, *, held: bool) -> None:
+        """Whether what is written waits instead of arriving."""
+        self.held = held
+        self.changed.unpark_all()
 
     def close_reader(self) -> None:
         self.reader_closed = True
@@ -151,9 +166,10 @@ def channel_pair(
 class MemoryListener:
     """A listening address; a :class:`rusd.environment.Listener`."""
 
-    def __init__(self, network: MemoryTransport, host: str, port: int) -> None:
+    def __init__(self, network: MemoryTransport, host: str, port: int, machine: str = "") -> None:
         self._network = network
         self._address = (host, port)
+        self.machine = machine
         self._waiting: deque[MemoryChannel] = deque()
         self._changed = trio.lowlevel.ParkingLot()
         self._closed = False
@@ -202,31 +218,53 @@ class MemoryTransport:
         self._buffer_bytes = buffer_bytes
         self._listeners: dict[tuple[str, int], MemoryListener] = {}
         self._next_port = FIRST_PORT
+        self._cut: frozenset[tuple[str, str]] = frozenset()
+        self._pipes: WeakSet[_Pipe] = WeakSet()
+        self._cut_changed = trio.lowlevel.ParkingLot()
 
-    async def listen(self, host: str, port: int) -> MemoryListener:
+    def machine(self, name: str) -> Machine:
+        """The network as the machine ``name`` sees it; who uses the network itself is the machine ``""``."""
+        return Machine(self, name)
+
+    def part(self, links: Iterable[tuple[str, str]]) -> None:
+        """From now on nothing gets from one machine to the other on ``links``, and on no others."""
+        self._cut = frozenset(links)
+        for pipe in self._pipes:
+            pipe.hold(held=pipe.link in self._cut)
+        self._cut_changed.unpark_all()
+
+    def heal(self) -> None:
+        """Everything arrives again."""
+        self.part(())
+
+    async def listen(self, host: str, port: int, *, machine: str = "") -> MemoryListener:
         await trio.lowlevel.checkpoint()
         host = _canonical(host)
         if port == 0:
             port = self._free_port()
         elif self._find(host, port) is not None or (host in _ANY and self._taken(port)):
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-        listener = MemoryListener(self, host, port)
+        listener = MemoryListener(self, host, port, machine)
         self._listeners[host, port] = listener
         return listener
 
-    async def connect(self, host: str, port: int) -> MemoryChannel:
+    async def connect(self, host: str, port: int, *, machine: str = "") -> MemoryChannel:
         await trio.lowlevel.checkpoint()
         host = _canonical(host)
-        listener = self._find(host, port)
-        if listener is None:
-            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-        here, there = channel_pair(
-            join_address("127.0.0.1", self._free_port()),
-            join_address(host, port),
-            buffer_bytes=self._buffer_bytes,
-        )
-        listener.enqueue(there)
-        return here
+        while True:
+            listener = self._find(host, port)
+            if listener is None:
+                raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+            links = {(machine, listener.machine), (listener.machine, machine)}
+            if not links & self._cut:
+                break
+            await self._cut_changed.park()  # no answer, no refusal
+        there = _Pipe(self._buffer_bytes, (machine, listener.machine))
+        back = _Pipe(self._buffer_bytes, (listener.machine, machine))
+        self._pipes |= {there, back}
+        local = join_address("127.0.0.1", self._free_port())
+        listener.enqueue(MemoryChannel(there, back, local))
+        return MemoryChannel(back, there, join_address(host, port))
 
     def forget(self, listener: MemoryListener) -> None:
         """``listener`` is closed: its address is free again."""
@@ -247,6 +285,20 @@ class MemoryTransport:
             self._next_port += 1
             if not self._taken(self._next_port):
                 return self._next_port
+
+
+class Machine:
+    """One machine on a :class:`MemoryTransport`; a :class:`rusd.environment.Transport` too."""
+
+    def __init__(self, network: MemoryTransport, name: str) -> None:
+        self._network = network
+        self._name = name
+
+    async def listen(self, host: str, port: int) -> MemoryListener:
+        return await self._network.listen(host, port, machine=self._name)
+
+    async def connect(self, host: str, port: int) -> MemoryChannel:
+        return await self._network.connect(host, port, machine=self._name)
 
 
 def _canonical(host: str) -> str:

@@ -115,9 +115,14 @@ class MemoryPeers:
             elif (own := network.find(self._me, self._me)) is not None:
                 own.unreachable(to)
 
-    def forward(self, forwards: Iterable[Forward]) -> None:
+    def forward(self, forwards: Iterable[Forward]) -> Sequence[Forward]:
+        unsent: list[Forward] = []
         for forward in forwards:
-            self._network.carry(self._me, forward.to, forward)
+            if self._network.find(self._me, forward.to) is None:
+                unsent.append(forward)
+            else:
+                self._network.carry(self._me, forward.to, forward)
+        return unsent
 
     async def send_snapshot(self, message: Message, header: bytes, chunks: AsyncIterator[bytes]) -> None:
         inbox = self._network.find(self._me, message.to)

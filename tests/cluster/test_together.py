@@ -77,6 +77,16 @@ async def test_a_write_during_an_election_waits_for_the_new_leader(autojump_cloc
             await cluster.start(followers[1])
 
 
+async def test_a_write_to_a_follower_of_a_leader_that_is_gone_waits_for_the_next(
+    autojump_clock: MockClock,
+) -> None:
+    async with together() as cluster:
+        leader, followers = await others(cluster)
+        await cluster.members[leader].crash(None)
+        assert cluster.replica(followers[0]).leader_id == leader  # for all it knows
+        assert await cluster.put(followers[0], b"k") == 2
+
+
 async def test_without_a_quorum_calls_end_with_an_error(autojump_clock: MockClock) -> None:
     async with together() as cluster:
         leader, followers = await others(cluster)

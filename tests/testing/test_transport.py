@@ -132,3 +132,37 @@ async def test_closing_a_listener_wakes_its_accept() -> None:
         nursery.start_soon(accept)
         await trio.testing.wait_all_tasks_blocked()
         listener.close()
+
+
+async def test_what_is_sent_over_a_cut_link_waits_until_it_is_healed() -> None:
+    network = MemoryTransport()
+    server, client = network.machine("server"), network.machine("client")
+    listener = await server.listen("127.0.0.1", 0)
+    here = await client.connect(*listener.address)
+    there = await listener.accept()
+    network.part([("client", "server")])
+    assert here.try_send(b"question") == 8
+    assert there.try_receive(100) is None
+    assert there.try_send(b"news") == 4  # the other direction is whole
+    await here.wait_readable()
+    assert here.try_receive(100) == b"news"
+    here.close()
+    with trio.move_on_after(0.01) as waiting:
+        await there.wait_readable()
+    assert waiting.cancelled_caught  # not even the end arrives
+    network.heal()
+    await there.wait_readable()
+    assert there.try_receive(100) == b"question"
+    assert there.try_receive(100) == b""
+
+
+async def test_nobody_answers_who_connects_over_a_cut_link() -> None:
+    network = MemoryTransport()
+    listener = await network.machine("server").listen("127.0.0.1", 0)
+    network.part([("server", "client")])
+    with trio.move_on_after(0.01) as waiting:
+        await network.machine("client").connect(*listener.address)
+    assert waiting.cancelled_caught
+    await network.machine("other").connect(*listener.address)
+    network.heal()
+    await network.machine("client").connect(*listener.address)
