@@ -131,7 +131,12 @@ def _start(
                 raise StorageError(f"{reader.path}: {error}") from error
     node = Node(
         identity.member_id,
-        Log(recovered.entries, base_index=index, base_term=term),
+        Log(
+            recovered.entries,
+            base_index=index,
+            base_term=term,
+            max_entries=max(1, config.snapshot_catchup_entries),
+        ),
         recovered.hard_state,
         configuration,
         applied=index,

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import Any
 
 import attrs
 
@@ -202,18 +203,12 @@ class LeaseStore:
         for cut in self._cuts:
             cut.keep(lease.state(lease_id))
 
-    def load(self, states: Iterable[LeaseState]) -> None:
-        """Replace everything by ``states``; the keys have to be attached again."""
-        for lease_id, lease in self._leases.items() if self._cuts else ():
-            self._keep(lease_id, lease)
-        self._leases = {state.lease_id: _Lease(state.ttl, state.remaining) for state in states}
-
     def restore(self, states: Iterable[LeaseState]) -> None:
         """Add leases of a snapshot, some at a time."""
         for state in states:
             self._leases[state.lease_id] = _Lease(state.ttl, state.remaining)
 
-    def take_over(self, other: LeaseStore) -> dict[int, _Lease]:
+    def take_over(self, other: LeaseStore) -> dict[Any, Any]:
         """Replace everything by what ``other`` has; returns what was there, to be let go of bit by bit."""
         for lease_id, lease in self._leases.items() if self._cuts else ():
             self._keep(lease_id, lease)

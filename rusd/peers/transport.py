@@ -188,17 +188,14 @@ class PeerTransport(Peers):
             self._unreachable(peer)
 
     def forward(self, forwards: Iterable[Forward]) -> Sequence[Forward]:
-        """Pass proposals on to the leader; returns those that could not be sent."""
-        left = []
-        for forward in forwards:
-            channel = self._channels.get(forward.to)
-            if (
-                channel is None
-                or not channel.is_open
-                or not channel.send(encode_forward(forward), small=False)
-            ):
-                left.append(forward)
-        return left
+        """Pass proposals on to the leader; returns those of which nothing has left."""
+        return [forward for forward in forwards if not self._forward(forward)]
+
+    def _forward(self, forward: Forward) -> bool:
+        channel = self._channels.get(forward.to)
+        if channel is None or not channel.is_open:
+            return False
+        return channel.send(encode_forward(forward), small=False)
 
     async def send_snapshot(self, message: Message, header: bytes, chunks: AsyncIterator[bytes]) -> None:
         """Send a snapshot, and return when the peer has it.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -86,7 +86,7 @@ class Transfers:
         self._sending: set[int] = set()
         self._due = Signal()
         self._loaded: dict[Snapshot, _Loaded] = {}
-        self._garbage: list[Store] = []
+        self._garbage: list[tuple[Store, dict[Any, Any]]] = []
 
     async def run(self) -> None:
         """Send what is owed.  Runs until cancelled."""
@@ -97,8 +97,8 @@ class Transfers:
                     peer, message = self._owed.popitem()
                     self._sending.add(peer)
                     nursery.start_soon(self._serve, message)
-                for store in self._garbage:
-                    nursery.start_soon(self._let_go, store)
+                for former in self._garbage:
+                    nursery.start_soon(self._let_go, *former)
                 self._garbage = []
 
     # -- sending ----------------------------------------------------------------------
@@ -260,8 +260,9 @@ class Transfers:
                 synced = writer.bytes_written
                 await self._threads.run(writer.sync)
 
-    async def _let_go(self, store: Store) -> None:
-        """Let go of a store bit by bit, once nobody reads it any more."""
+    async def _let_go(self, store: Store, leases: dict[Any, Any]) -> None:
+        """Let go of a former state bit by bit, once nobody reads it any more."""
+        self._work.discard(leases)
         while store.pins or store.compactions:
             await self._clock.sleep_until(self._clock.monotonic() + self._tick_interval)
         for collection in store.collections():

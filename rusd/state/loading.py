@@ -8,7 +8,7 @@ state, in the same turn.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etcdpb import rusd_pb2
 from rusd.lease import LeaseState, LeaseStore
@@ -77,16 +77,19 @@ class Loading:
                 yield
         self._store = store
 
-    def adopt(self, machine: StateMachine) -> Store:
-        """Let this be the state of ``machine``, at once.  Returns the store that it had."""
+    def adopt(self, machine: StateMachine) -> tuple[Store, dict[Any, Any]]:
+        """Let this be the state of ``machine``, at once.
+
+        Returns the store and the leases that it had, to be let go of bit by bit.
+        """
         assert self._store is not None, "the snapshot is not loaded"
         former, machine.store = machine.store, self._store
-        machine.leases.take_over(self._leases)
+        leases = machine.leases.take_over(self._leases)
         cluster = self._summary.cluster
         machine.alarms.load((alarm.member_id, alarm.type) for alarm in cluster.alarms)
         machine.members.load(map(_member, cluster.members), cluster.removed_ids)
         machine.cluster_version = cluster.cluster_version
-        return former
+        return former, leases
 
 
 def _member(message: rusd_pb2.Member) -> Member:

@@ -143,7 +143,9 @@ def test_a_dump_is_in_order_of_ids_and_loads_without_attachments() -> None:
     assert dump == (LeaseState(-3, 600, 100), LeaseState(9, 60))
     copy = LeaseStore()
     copy.grant(5, 5)
-    copy.load(dump)
+    loaded = LeaseStore()
+    loaded.restore(dump)
+    assert set(copy.take_over(loaded)) == {5}
     assert copy.dump() == dump
     assert copy.keys(9) == []
     copy.attach(b"k", 9)
@@ -217,7 +219,9 @@ class StoreMachine(RuleBasedStateMachine):
     def restart_from_a_snapshot(self) -> None:
         states = self.leases.dump()
         self.leases = LeaseStore()
-        self.leases.load(states)
+        loaded = LeaseStore()
+        loaded.restore(states)
+        self.leases.take_over(loaded)
         for key, lease_id in self.attached.items():
             self.leases.attach(key, lease_id)
 

@@ -50,6 +50,14 @@ async def test_forwards_arrive_once_with_their_senders_id(kit: Any, autojump_clo
         ]
 
 
+async def test_forwards_that_can_not_leave_are_given_back(kit: Any, autojump_clock: Any) -> None:
+    async with kit.running() as cluster:
+        a, b = await cluster.join(1, 2)
+        there, nobody = Forward(1, 2, EntryType.NORMAL, b"write"), Forward(1, 9, EntryType.NORMAL, b"write")
+        assert a.transport.forward([there, nobody]) == [nobody]
+        await b.inbox.until(lambda: len(b.inbox.forwards) == 1)
+
+
 async def test_appends_to_nobody_are_told_and_heartbeats_are_not(kit: Any, autojump_clock: Any) -> None:
     async with kit.running() as cluster:
         a = await cluster.start(1)

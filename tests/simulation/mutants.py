@@ -376,7 +376,7 @@ MUTANTS = (
     Mutant(FollowsAnybody, properties.LEADER_STAYS),
     Mutant(NeverStepsDown, properties.STEPS_DOWN),
     Mutant(NeverStands, properties.LEADER_FOUND),
-    Mutant(ChangesWithoutLooking, properties.CAUGHT_UP, profile=CHANGING, seed=417),
+    Mutant(ChangesWithoutLooking, properties.CAUGHT_UP, profile=CHANGING, seed=133),
     Mutant(ForwardsTwice, properties.ONCE),
     Mutant(ReadsAtOnce, properties.LINEARIZABILITY, seed=2),
     Mutant(AppliesWhatItHasNot, properties.APPLIED, seed=1),
