@@ -1,4 +1,4 @@
-"""One server: opens its member, puts the parts together (:mod:`rusd.parts`), and supervises them.
+"""One server: opens its member, puts its parts together (:mod:`rusd.life`), and supervises them.
 
 ::
 
@@ -24,11 +24,11 @@ import trio
 from rusd.bootstrap import PeerPorts, Strangers, begin
 from rusd.config import Config, UsageError, validate
 from rusd.environment import Clock, Environment, MemoryDisk, real_environment
+from rusd.life import Life, RemovedError
 from rusd.listeners import StartError, bind
 from rusd.logs import Logger, make_logger
 from rusd.member import OpenMember, has_member, open_member
 from rusd.observer import ServerObserver
-from rusd.parts import Parts, RemovedError
 from rusd.state import StateMachine
 from rusd.storage import StorageError
 from rusd.version import ETCD_VERSION
@@ -44,7 +44,7 @@ class Server:
     ``request_timeout`` is how long it works on one request, in seconds.
     """
 
-    def __init__(self, config: Config, member: OpenMember, clock: Clock, parts: Parts) -> None:
+    def __init__(self, config: Config, member: OpenMember, clock: Clock, life: Life) -> None:
         self.name = config.name
         self.member_id = member.member_id
         self.cluster_id = member.cluster_id
@@ -52,9 +52,9 @@ class Server:
         self.peer_urls = [str(url) for url in config.listen_peer_urls]
         self.advertised_client_urls = [str(url) for url in config.advertise_client_urls]
         self.advertised_peer_urls = [str(url) for url in config.initial_advertise_peer_urls]
-        self.request_timeout = parts.request_timeout
+        self.request_timeout = life.request_timeout
         self._clock = clock
-        self._parts = parts
+        self._life = life
 
     async def drain(self, grace: float | None = None) -> None:
         """Stop accepting, let open calls finish for ``grace`` seconds, then cut off what is left.
@@ -64,9 +64,9 @@ class Server:
         """
         deadline = self._clock.monotonic() + (self.request_timeout if grace is None else grace)
         async with trio.open_nursery() as nursery:
-            for server in self._parts.client_servers:
+            for server in self._life.client_servers:
                 nursery.start_soon(server.drain, deadline)
-        await self._parts.hand_over()
+        await self._life.hand_over()
 
 
 @asynccontextmanager
@@ -103,14 +103,14 @@ async def serve(
         strangers = PeerPorts(environment)
         member = await _open(config, environment, observer, log, strangers)
         stack.callback(member.close)
-        parts = Parts(config, environment, member, observer, log, strangers=strangers)
+        life = Life(config, environment, member, observer, log, strangers=strangers)
         async with trio.open_nursery() as nursery:
             try:
-                await parts.start(nursery, listeners)
-                yield Server(config, member, environment.clock, parts)
+                await life.start(nursery, listeners)
+                yield Server(config, member, environment.clock, life)
             finally:
                 log.info("closing etcd server", name=config.name, data_dir=config.directory)
-                parts.replica.stop()
+                life.replica.stop()
                 nursery.cancel_scope.cancel()
         log.info("closed etcd server", name=config.name, data_dir=config.directory)
 

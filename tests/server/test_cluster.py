@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from etcdpb import rpc_pb2
 from tests.support.town import town
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting(autojump_clock: Any) -> None:
-    """Time passes when there is nothing else to do."""
-
-
-async def test_founders_find_each_other_and_agree_on_members_and_version() -> None:
+async def test_founders_find_each_other_and_agree_on_members_and_version(autojump_clock: Any) -> None:
     async with town("a", "b", "c") as cluster:
         leader = await cluster.leader()
         await leader.put(b"k", b"v")
@@ -30,7 +23,7 @@ async def test_founders_find_each_other_and_agree_on_members_and_version() -> No
             assert list(status.errors) == []
 
 
-async def test_a_write_through_any_member_is_seen_by_all() -> None:
+async def test_a_write_through_any_member_is_seen_by_all(autojump_clock: Any) -> None:
     async with town("a", "b", "c") as cluster:
         for name in "abc":
             await cluster[name].put(name.encode(), b"1")
@@ -39,7 +32,7 @@ async def test_a_write_through_any_member_is_seen_by_all() -> None:
             assert (await cluster[name].call("KV/Range", request)).count == 3
 
 
-async def test_without_its_leader_the_others_go_on_and_it_comes_back() -> None:
+async def test_without_its_leader_the_others_go_on_and_it_comes_back(autojump_clock: Any) -> None:
     async with town("a", "b", "c") as cluster:
         first = await cluster.leader()
         await first.put(b"k", b"1")

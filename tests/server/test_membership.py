@@ -29,11 +29,6 @@ HEALTHY_SECONDS = 6.0
 LEARNER = ("FAILED_PRECONDITION", "etcdserver: rpc not supported for learner")
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting(autojump_clock: Any) -> None:
-    """Time passes when there is nothing else to do."""
-
-
 async def add(house: House, url: str, *, learner: bool = False) -> Any:
     return await house.call("Cluster/MemberAdd", MemberAddRequest(peerURLs=[url], isLearner=learner))
 
@@ -72,7 +67,7 @@ async def failure_to_join(cluster: Town, name: str, initial_cluster: str) -> str
 
 
 @pytest.mark.parametrize("through", ["leader", "follower"])
-async def test_a_learner_is_added_catches_up_and_is_promoted(through: str) -> None:
+async def test_a_learner_is_added_catches_up_and_is_promoted(through: str, autojump_clock: Any) -> None:
     async with town("a", "b", "c") as cluster:
         leader = await cluster.leader()
         asked = leader if through == "leader" else (await cluster.followers())[0]
@@ -103,7 +98,7 @@ async def test_a_learner_is_added_catches_up_and_is_promoted(through: str) -> No
         assert again == ("FAILED_PRECONDITION", "etcdserver: can only promote a learner member")
 
 
-async def test_a_learner_serves_its_status_and_serializable_ranges_alone() -> None:
+async def test_a_learner_serves_its_status_and_serializable_ranges_alone(autojump_clock: Any) -> None:
     async with town("a", "b", "c") as cluster:
         await trio.sleep(HEALTHY_SECONDS)
         house = cluster.build("d")
@@ -129,7 +124,7 @@ async def test_a_learner_serves_its_status_and_serializable_ranges_alone() -> No
         assert too_many == ("FAILED_PRECONDITION", "etcdserver: too many learner members in cluster")
 
 
-async def test_a_cluster_of_one_takes_in_a_second_voter_that_has_not_started() -> None:
+async def test_a_cluster_of_one_takes_in_a_second_voter_that_has_not_started(autojump_clock: Any) -> None:
     async with town("a") as cluster:
         house = cluster.build("b")
         added = await add(cluster["a"], house.peer_url)
@@ -139,7 +134,7 @@ async def test_a_cluster_of_one_takes_in_a_second_voter_that_has_not_started() -
         assert await cluster["a"].value(b"k") == b"v"
 
 
-async def test_a_member_joins_only_a_cluster_of_those_it_lists() -> None:
+async def test_a_member_joins_only_a_cluster_of_those_it_lists(autojump_clock: Any) -> None:
     async with town("a", "b", "c") as cluster:
         await trio.sleep(HEALTHY_SECONDS)
         house = cluster.build("d")
@@ -157,7 +152,7 @@ async def test_a_member_joins_only_a_cluster_of_those_it_lists() -> None:
         )
 
 
-async def test_a_founder_that_lost_its_data_is_told_that_it_was_there() -> None:
+async def test_a_founder_that_lost_its_data_is_told_that_it_was_there(autojump_clock: Any) -> None:
     async with town("a", "b", "c") as cluster:
         identity = f"{cluster['c'].id:x}"
         await cluster.stop("c")
@@ -172,7 +167,7 @@ async def test_a_founder_that_lost_its_data_is_told_that_it_was_there() -> None:
 # -- refused ------------------------------------------------------------------------------------
 
 
-async def test_members_that_make_no_sense_are_refused_in_etcds_words() -> None:
+async def test_members_that_make_no_sense_are_refused_in_etcds_words(autojump_clock: Any) -> None:
     async with town("a", "b", "c") as cluster:
         await trio.sleep(HEALTHY_SECONDS)
         taken = cluster["a"].peer_url
@@ -193,7 +188,7 @@ async def test_members_that_make_no_sense_are_refused_in_etcds_words() -> None:
                 assert await house.refused(f"Cluster/{name}", request) == refusal
 
 
-async def test_changes_that_endanger_the_quorum_are_refused() -> None:
+async def test_changes_that_endanger_the_quorum_are_refused(autojump_clock: Any) -> None:
     async with town("a", "b", "c") as cluster:
         young = await cluster["a"].refused(
             "Cluster/MemberAdd", MemberAddRequest(peerURLs=["http://1.1.1.1:1"])
@@ -216,7 +211,7 @@ async def test_changes_that_endanger_the_quorum_are_refused() -> None:
 
 
 @pytest.mark.parametrize("leads", [False, True])
-async def test_a_removed_member_says_so_and_ends_and_never_comes_back(leads: bool) -> None:
+async def test_a_removed_member_says_so_and_never_comes_back(leads: bool, autojump_clock: Any) -> None:
     async with town("a", "b", "c") as cluster:
         await trio.sleep(HEALTHY_SECONDS)
         leader = await cluster.leader()
@@ -241,7 +236,7 @@ async def test_a_removed_member_says_so_and_ends_and_never_comes_back(leads: boo
         assert isinstance(await failure_to_start(cluster, gone.name), RemovedError)
 
 
-async def test_a_member_moves_to_another_address() -> None:
+async def test_a_member_moves_to_another_address(autojump_clock: Any) -> None:
     async with town("a", "b", "c") as cluster:
         mover = (await cluster.followers())[0]
         identity = mover.id
@@ -260,7 +255,7 @@ async def test_a_member_moves_to_another_address() -> None:
         assert mover.id == identity
 
 
-async def test_the_last_of_a_lost_cluster_goes_on_alone_when_it_is_forced_to() -> None:
+async def test_the_last_of_a_lost_cluster_goes_on_alone_when_it_is_forced_to(autojump_clock: Any) -> None:
     async with town("a", "b", "c") as cluster:
         await cluster["a"].put(b"k", b"v")
         for name in "abc":
