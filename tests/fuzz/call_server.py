@@ -317,7 +317,8 @@ class Server:
             self._stream_step(call, choice)
         else:
             self._task_step(call, choice)
-        if was_open and not call.open:
+        lost = call.cancelled and self.engine.http2.closed  # by what the handler sent
+        if was_open and not call.open and not lost:
             self.host.done.add(id(call))
         self.check()
 
@@ -396,11 +397,12 @@ class Server:
         self.send_parts(300)
         self.drain()
         self._judge()
+        unfinished = self.view.unfinished  # the last frame has no end: what follows will not be heard
         for stream_id in range(1, self._next_id, 2):
             self.send(frame(RST_STREAM, 0, stream_id, struct.pack(">I", 8)))
         self.turn()
         self.drain()
-        if self.view.unfinished:  # the last frame has no end: what follows it was not heard
+        if unfinished:
             self.engine.lost()
             self.engine.http2.abandon()
         elif not self.engine.http2.closed:
