@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from etcdpb import rusd_pb2
+from rusd import peers
 from rusd.config import Url, check_bootstrap, check_join, parse_initial_cluster, parse_url, resolved
 from rusd.config.errors import failed_start
-from rusd.peers import PeerError, fetch_members, fetch_version
+from rusd.peers import PeerError
 from rusd.raft import Entry, HardState, bootstrap
 from rusd.state import Member, cluster_id, member_id
 from rusd.version import MINIMUM_CLUSTER_VERSION, parse_version, speaks
@@ -59,10 +60,10 @@ class PeerPorts:
         self._environment = environment
 
     async def fetch_members(self, url: str, timeout: float) -> tuple[int, Sequence[Member]]:
-        return await fetch_members(self._environment, [url], timeout=timeout)
+        return await peers.fetch_members(self._environment, [url], timeout=timeout)
 
     async def fetch_version(self, url: str, timeout: float) -> tuple[str, str]:
-        return await fetch_version(self._environment, url, timeout=timeout)
+        return await peers.fetch_version(self._environment, url, timeout=timeout)
 
 
 @attrs.frozen

@@ -18,14 +18,18 @@ There is no TLS here yet: URLs other than http's are refused, in :mod:`~rusd.pee
 the byte channel that :class:`~rusd.peers.channel.Channel` connects and the listener accepts.
 """
 
+from typing import TYPE_CHECKING
+
 from rusd.peers.address import address_of
-from rusd.peers.http import fetch_members, fetch_version
 from rusd.peers.identity import Identity
 from rusd.peers.pacing import Timing
 from rusd.peers.service import PeerHandler
 from rusd.peers.surroundings import peer_limits
 from rusd.peers.transport import PeerTransport
 from rusd.replica.peers import PeerError
+
+if TYPE_CHECKING:
+    from rusd.peers.http import fetch_members, fetch_version
 
 __all__ = [
     "Identity",
@@ -38,3 +42,12 @@ __all__ = [
     "fetch_version",
     "peer_limits",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """The questions over HTTP, imported when first asked for: a member that is alone never does."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rusd.peers import http
+
+    return getattr(http, name)

@@ -18,17 +18,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import google_crc32c
 
+from rusd import net
 from rusd.grpc import EndOfRequests, Requests, StatusError
-from rusd.net.client import ClientStream
-from rusd.peers.channel import Channel
 from rusd.peers.codec import Encoder, MalformedError, decode_head
 from rusd.peers.surroundings import SNAPSHOT_PATH, Surroundings
 from rusd.raft import Message
 from rusd.replica.peers import Inbox, PeerError
+
+if TYPE_CHECKING:
+    from rusd.net.client import ClientStream
+    from rusd.peers.channel import Channel
 
 PIECE_BYTES = 256 * 1024
 """What is sent, and checksummed, in one go: well below a millisecond."""
@@ -59,7 +62,7 @@ async def send(
     timing = surroundings.timing
     async with channel.connect() as client:
         call = client.engine.start(SNAPSHOT_PATH, channel.metadata)
-        async with ClientStream(call) as stream:
+        async with net.ClientStream(call) as stream:
             head = Encoder().head(message, header)
             sender = _Sender(stream, surroundings, head)
             await sender.send(head)

@@ -11,18 +11,18 @@ it; answers come on the other's.  Everything goes through the environment's tran
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import trio
 
+from rusd import net
 from rusd.environment import Environment
 from rusd.grpc import Code, Registry, StatusError
 from rusd.logs import Logger
 from rusd.net import Limits
-from rusd.net.client import ClientStream
 from rusd.net.poller import Poller
 from rusd.net.timer import Timer
 from rusd.peers import snapshots
-from rusd.peers.channel import Channel
 from rusd.peers.codec import Encoder, encode_forward
 from rusd.peers.identity import Identity, Visitor, is_refusal
 from rusd.peers.pacing import Timing
@@ -31,6 +31,9 @@ from rusd.peers.surroundings import CALL_PREFIX, Surroundings, peer_limits
 from rusd.raft import Message
 from rusd.replica.forwarding import Forward
 from rusd.replica.peers import Inbox, PeerError, Peers
+
+if TYPE_CHECKING:
+    from rusd.peers.channel import Channel
 
 RUN_BYTES = 1024 * 1024
 """Entries' bytes above which a run of messages to one peer is sent in several parts."""
@@ -130,6 +133,8 @@ class PeerTransport(Peers):
         return sum(channel.held_bytes for channel in self._channels.values())
 
     def _open(self, peer: int, urls: Sequence[str]) -> None:
+        from rusd.peers.channel import Channel  # a member that is alone never needs the client role
+
         channel = self._channels[peer] = Channel(peer, urls, self._surroundings, self._unreachable)
         if self._nursery is not None:
             self._nursery.start_soon(channel.run)
@@ -237,7 +242,7 @@ async def _call(channel: Channel, path: str, payload: bytes, timeout: float) -> 
     except StatusError as error:
         raise PeerError(error.message) from error
     call.send_last(payload)
-    async with ClientStream(call) as stream:
+    async with net.ClientStream(call) as stream:
         try:
             answer = await stream.receive()
             while not stream.has_ended:
