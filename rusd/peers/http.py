@@ -17,6 +17,7 @@ from rusd.environment import Channel, Environment, join_address
 from rusd.peers.address import address_of
 from rusd.replica.peers import PeerError
 from rusd.state.members import Member
+from rusd.timeouts import finish_by
 
 REQUEST_SECONDS = 10.0
 """For one URL; etcd's figure."""
@@ -65,27 +66,13 @@ async def get(
     Raises :class:`PeerError`.
     """
     host, port = address_of(url)
-    clock = environment.clock
-    deadline = clock.monotonic() + timeout
-    outcome: list[tuple[dict[bytes, bytes], bytes]] = []
-    failure: list[PeerError] = []
-
-    async def ask() -> None:
-        try:
-            outcome.append(await _ask(environment, host, port, path))
-        except (OSError, trio.ClosedResourceError, h11.ProtocolError) as error:
-            failure.append(PeerError(str(error)))
-        except PeerError as error:
-            failure.append(error)
-        nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(ask)
-        await clock.sleep_until(deadline)
-        nursery.cancel_scope.cancel()
-    if outcome:
-        return outcome[0]
-    raise failure[0] if failure else PeerError(f"no answer in {timeout:g} s")
+    deadline = environment.clock.monotonic() + timeout
+    try:
+        return await finish_by(environment.clock, deadline, lambda: _ask(environment, host, port, path))
+    except trio.TooSlowError:
+        raise PeerError(f"no answer in {timeout:g} s") from None
+    except (OSError, trio.ClosedResourceError, h11.ProtocolError) as error:
+        raise PeerError(str(error)) from error
 
 
 async def _ask(environment: Environment, host: str, port: int, path: str) -> tuple[dict[bytes, bytes], bytes]:
