@@ -27,6 +27,7 @@ from rusd.raft import MessageType
 from rusd.replica import changes
 from rusd.replica.leadership import Leadership
 from rusd.replica.peers import NoPeers
+from rusd.replica.sync import SyncPolicy
 from rusd.replica.writer import LogWriter
 from rusd.signal import Signal
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from rusd.raft import Message, Ready, Snapshot
     from rusd.replica.core import Core
     from rusd.replica.peers import Peers
-    from rusd.replica.sync import SyncPolicy
     from rusd.replica.transfers import Transfers
     from rusd.storage import Wal
 
@@ -44,7 +44,11 @@ APPLY_BUDGET = 1024
 
 
 class Driver:
-    """Runs a core; :class:`rusd.replica.shell.Replica` is what others see of it."""
+    """Runs a core; :class:`rusd.replica.shell.Replica` is what others see of it.
+
+    ``before_answers`` is called before each slice of answers and events, ``after_apply`` after it.
+    ``member_urls`` gives the peer URLs of all members, as of the entries applied.
+    """
 
     def __init__(
         self,
@@ -55,11 +59,12 @@ class Driver:
         *,
         tick_interval: float,
         request_timeout: float,
-        before_answers: Callable[[], None],
+        before_answers: Callable[[], None] = lambda: None,
         after_apply: Callable[[], None],
-        disk_is_shared: Callable[[], bool],
-        policy: SyncPolicy,
-        member_urls: Callable[[], Mapping[int, Sequence[str]]],
+        disk_is_shared: Callable[[], bool] = lambda: False,
+        policy: SyncPolicy | None = None,
+        peers: Peers | None = None,
+        member_urls: Callable[[], Mapping[int, Sequence[str]]] = dict,
     ) -> None:
         self.core = core
         self._clock = environment.clock
@@ -70,7 +75,7 @@ class Driver:
         self._request_timeout = request_timeout
         self._before_answers = before_answers
         self._after_apply = after_apply
-        self._peers: Peers = NoPeers()
+        self._peers = peers or NoPeers()
         self._member_urls = member_urls
         self._transfers: Transfers | None = None
         self._writer = LogWriter(
@@ -79,7 +84,7 @@ class Driver:
             log,
             self._persisted_in_thread,
             disk_is_shared=disk_is_shared,
-            policy=policy,
+            policy=policy or SyncPolicy(),
         )
         self.leadership = Leadership(
             core,

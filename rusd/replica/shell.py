@@ -5,25 +5,21 @@ Below it are the loops (:mod:`rusd.replica.driver`) around the sans-IO core.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from rusd.environment import Environment
 from rusd.raft import Message
-from rusd.replica.core import Core
 from rusd.replica.driver import Driver
 from rusd.replica.errors import ReplicaError, StoppedError
 from rusd.replica.intake import problem_with
 from rusd.replica.outcome import Outcome
 from rusd.replica.peers import PeerError, Peers
-from rusd.replica.sync import SyncPolicy
 from rusd.replica.waiting import Waiter
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message as Request
 
     from etcdpb import rusd_pb2
-    from rusd.logs import Logger
     from rusd.replica.forwarding import Forward
     from rusd.replica.transfers import Transfers
     from rusd.state import Kind
@@ -34,44 +30,10 @@ COMPLAINT_SECONDS = 10.0
 
 
 class Replica(Driver):
-    """Runs one replica; its peers' :class:`~rusd.replica.peers.Inbox`.
+    """Runs one replica; its peers' :class:`~rusd.replica.peers.Inbox`.  Made like a :class:`Driver`."""
 
-    ``before_answers`` is called before each slice of answers and events, ``after_apply`` after it.
-    ``member_urls`` gives the peer URLs of all members, as of the entries applied.
-    """
-
-    def __init__(
-        self,
-        core: Core,
-        wal: Wal,
-        environment: Environment,
-        log: Logger,
-        *,
-        tick_interval: float,
-        request_timeout: float,
-        before_answers: Callable[[], None] = lambda: None,
-        after_apply: Callable[[], None],
-        disk_is_shared: Callable[[], bool] = lambda: False,
-        policy: SyncPolicy | None = None,
-        peers: Peers | None = None,
-        member_urls: Callable[[], Mapping[int, Sequence[str]]] = dict,
-    ) -> None:
-        super().__init__(
-            core,
-            wal,
-            environment,
-            log,
-            tick_interval=tick_interval,
-            request_timeout=request_timeout,
-            before_answers=before_answers,
-            after_apply=after_apply,
-            disk_is_shared=disk_is_shared,
-            policy=policy or SyncPolicy(),
-            member_urls=member_urls,
-        )
-        self._stopped = False
-        self._complained_at = float("-inf")
-        self.connect(peers=peers)
+    _stopped = False
+    _complained_at = float("-inf")
 
     def connect(self, *, peers: Peers | None = None, transfers: Transfers | None = None) -> None:
         """Give it what could not be made before it; before :meth:`run`."""
