@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 import attrs
+import trio
 
 from chaos.client import Client, opened
 from chaos.cluster import Cluster
@@ -124,3 +125,13 @@ class Fault(Protocol):
 
         Whatever was begun is undone even if this is cancelled.
         """
+
+
+async def again_and_again(seconds: float, pause: float, act: Callable[[], Awaitable[int]]) -> int:
+    """Do ``act`` for so many seconds, with a pause after each time; returns the sum of what it returned."""
+    total = 0
+    with trio.move_on_after(seconds):
+        while True:
+            total += await act()
+            await trio.sleep(pause)
+    return total

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import attrs
 import trio
 
-from chaos.faults.base import Fault, Plan, Stage
+from chaos.faults.base import Fault, Plan, Stage, again_and_again
 from chaos.faults.processes import named
 from chaos.links import Rule, Way
 
@@ -175,11 +175,12 @@ class Reset:
         return Plan(at, seconds, self.name, _order(chance, nodes), chance.random() < 0.5, shape, pause)
 
     async def play(self, stage: Stage, plan: Plan) -> str:
-        order, broken = stage.aim(plan), 0
-        with trio.move_on_after(plan.seconds):
-            while True:
-                broken += stage.cluster.proxy.reset(SHAPES[plan.shape](order))
-                await trio.sleep(plan.amount)
+        order = stage.aim(plan)
+
+        async def reset() -> int:
+            return stage.cluster.proxy.reset(SHAPES[plan.shape](order))
+
+        broken = await again_and_again(plan.seconds, plan.amount, reset)
         return f"{broken} resets, {plan.shape} around {named(order[:1])}"
 
 

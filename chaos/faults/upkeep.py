@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from chaos.client import CallError, Client
-from chaos.faults.base import Fault, Plan, Stage
+from chaos.faults.base import Fault, Plan, Stage, again_and_again
 from etcdpb import rpc_pb2
 from rusd.grpc import StatusError
 
@@ -33,11 +33,7 @@ class Leader:
         return Plan(at, seconds, self.name, order, amount=chance.choice((0.3, 1.0, 3.0)))
 
     async def play(self, stage: Stage, plan: Plan) -> str:
-        moved = 0
-        with trio.move_on_after(plan.seconds):
-            while True:
-                moved += await self._move(stage, plan)
-                await trio.sleep(plan.amount)
+        moved = await again_and_again(plan.seconds, plan.amount, lambda: self._move(stage, plan))
         return f"leader moved {moved} times"
 
     async def _move(self, stage: Stage, plan: Plan) -> bool:
@@ -69,11 +65,7 @@ class Compact:
         return Plan(at, seconds, self.name, (chance.randrange(nodes),), amount=behind)
 
     async def play(self, stage: Stage, plan: Plan) -> str:
-        done = 0
-        with trio.move_on_after(plan.seconds):
-            while True:
-                done += await stage.compact(int(plan.amount))
-                await trio.sleep(AGAIN_SECONDS)
+        done = await again_and_again(plan.seconds, AGAIN_SECONDS, lambda: stage.compact(int(plan.amount)))
         return f"{done} compactions, {plan.amount:.0f} revisions behind"
 
 
@@ -91,12 +83,13 @@ class Snapshot:
         return Plan(at, seconds, self.name, (chance.randrange(nodes),), leader=chance.random() < 0.5)
 
     async def play(self, stage: Stage, plan: Plan) -> str:
-        (member,), size = stage.aim(plan), 0
-        with trio.move_on_after(plan.seconds):
-            while True:
-                async with stage.client(member) as client:
-                    size += await _fetch(client)
-                await trio.sleep(AGAIN_SECONDS)
+        (member,) = stage.aim(plan)
+
+        async def fetch() -> int:
+            async with stage.client(member) as client:
+                return await _fetch(client)
+
+        size = await again_and_again(plan.seconds, AGAIN_SECONDS, fetch)
         return f"{size} bytes from n{member}"
 
 
