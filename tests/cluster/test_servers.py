@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
-import trio
-from trio.testing import MockClock
 
+from tests.cluster.seeds import play
 from tests.cluster.servers import Servers
 
 FEW, MANY = 8, 200
 
 
 def survive(seed: int, monkeypatch: pytest.MonkeyPatch) -> Servers:
-    """One run; Trio must run its tasks in the same order for the same seed."""
-    monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
-    monkeypatch.setattr(trio._core._run, "_r", random.Random(seed))
     run = Servers(seed, size=3 if seed % 4 else 5)
-    trio.run(run.go, clock=MockClock(autojump_threshold=0))
+    play(seed, run.go, monkeypatch)
     return run
 
 
