@@ -118,7 +118,7 @@ class Life(Parts):
         if "CompactHashCheck" in config.enabled_features:
             nursery.start_soon(self._corruption.run_of_compactions, config.compact_hash_check_time)
         nursery.start_soon(self._services.watch.report_progress)
-        nursery.start_soon(self._services.watch.pump_late)
+        nursery.start_soon(self._services.watch.pump_rest)
 
     async def _hurry_first_election(self) -> None:
         """With a quorum connected there is little to wait for: shorten the wait for the first leader."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+from rusd.grpc.framing import Payload
 from rusd.grpc.metadata import Header, Metadata, from_headers
 from rusd.grpc.status import StatusError
 
@@ -151,8 +152,8 @@ class Responses(Protocol):
     def send_nowait(self, payload: bytes) -> None:
         """Queue a message.  Always accepted; a caller that ignores :attr:`writable` fills memory."""
 
-    def send_parts_nowait(self, parts: Sequence[bytes]) -> None:
-        """Queue one large message that is in pieces."""
+    def send_many_nowait(self, payloads: Sequence[Payload]) -> None:
+        """Queue messages, in order."""
 
     def on_writable(self, callback: Callable[[], None]) -> None:
         """Have ``callback`` called each time :attr:`writable` becomes true again, and at the end."""

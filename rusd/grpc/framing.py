@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Sequence
 from struct import Struct
 
 from rusd.grpc.quote import quote
@@ -18,10 +19,16 @@ from rusd.grpc.status import Code, StatusError
 PREFIX_SIZE = 5
 _PREFIX = Struct(">BI")
 
+Payload = bytes | list[bytes]
+"""An encoded message; a large one may be in pieces."""
+
 _GZIP_WINDOW_BITS = 31  # zlib's way to ask for the gzip format
 _GZIP_HEADER_SIZE = 10
 _LARGEST_COMPRESSED = 64 * 1024
 """Bytes; about 2 ms."""
+
+_JOINED_BYTES = 16_384
+"""The size of DATA frame that every peer takes (RFC 9113, section 6.5.2)."""
 
 ACCEPTED_ENCODINGS = b"identity,gzip"
 
@@ -37,6 +44,39 @@ def frame(payload: bytes, encoding: bytes = b"") -> bytes:
 def prefix(size: int) -> bytes:
     """What stands in front of an uncompressed message of ``size`` bytes."""
     return _PREFIX.pack(0, size)
+
+
+def frames(payloads: Sequence[Payload], encoding: bytes = b"") -> list[bytes]:
+    """``payloads`` as messages on the wire, in order: small ones joined, large ones as they are.
+
+    HTTP/2 doesn't care where in a stream of messages a DATA frame ends, so small ones can share one.
+    """
+    chunks: list[bytes] = []
+    joined: list[bytes] = []
+    size = 0
+    for payload in payloads:
+        parts = _parts(payload, encoding)
+        length = sum(map(len, parts))
+        if size + length > _JOINED_BYTES and joined:
+            chunks.append(b"".join(joined))
+            joined.clear()
+            size = 0
+        if length > _JOINED_BYTES:
+            chunks += parts
+        else:
+            joined += parts
+            size += length
+    if joined:
+        chunks.append(b"".join(joined))
+    return chunks
+
+
+def _parts(payload: Payload, encoding: bytes) -> Sequence[bytes]:
+    if isinstance(payload, list):
+        return (prefix(sum(map(len, payload))), *payload)
+    if encoding:
+        return (frame(payload, encoding),)
+    return (_PREFIX.pack(0, len(payload)), payload)
 
 
 class MessageReader:

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError, Message
 
 from rusd.grpc.admission import wants_leader
 from rusd.grpc.call import Call, EndOfRequests, LongAnswer, Pending
-from rusd.grpc.framing import MessageReader, frame, prefix
+from rusd.grpc.framing import MessageReader, Payload, frame, frames
 from rusd.grpc.metadata import Header
 from rusd.grpc.status import Code, StatusError
 
@@ -135,7 +135,8 @@ class ServerCall(Call):
     def writable(self) -> bool:
         """Whether little enough is queued that more should be sent; true when it no longer matters."""
         http2 = self.connection.http2
-        return not self.open or http2.queued(self.stream_id) < http2.low_water_mark
+        # Mostly no stream at all has to wait: that is quickly seen.
+        return not http2.queued_bytes or not self.open or http2.queued(self.stream_id) < http2.low_water_mark
 
     # -- the end ----------------------------------------------------------------
 
@@ -300,19 +301,20 @@ class StreamCall(ServerCall):
         if self.open:
             self._queue((frame(payload, self.encoding),))
 
-    def send_parts(self, parts: Sequence[bytes]) -> None:
-        """Queue one large message that is in pieces."""
+    def send_many(self, payloads: Sequence[Payload]) -> None:
+        """Queue messages, in order."""
         if self.open:
-            self._queue((prefix(sum(map(len, parts))), *parts))
+            self._queue(frames(payloads, self.encoding))
 
-    def _queue(self, pieces: Sequence[bytes]) -> None:
-        """Queue what is a message together, and the headers before the first one."""
+    def _queue(self, chunks: Sequence[bytes]) -> None:
+        """Queue what is a message, or several, and the headers before the first one."""
         connection = self.connection
+        http2 = connection.http2
         if not self.headers_sent:
             self.headers_sent = True
-            connection.http2.send_encoded_headers(self.stream_id, self.block)
-        for piece in pieces:
-            connection.http2.send_data(self.stream_id, piece)
+            http2.send_encoded_headers(self.stream_id, self.block)
+        for chunk in chunks:
+            http2.send_data(self.stream_id, chunk)
         connection.held.queued()
         connection.wrote()
 

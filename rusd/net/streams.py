@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from rusd.grpc.framing import Payload
 from rusd.grpc.server_call import ServerCall, StreamCall
 from rusd.signal import Signal
 
@@ -50,8 +51,8 @@ class StreamResponses:
     def send_nowait(self, payload: bytes) -> None:
         self._call.send(payload)
 
-    def send_parts_nowait(self, parts: Sequence[bytes]) -> None:
-        self._call.send_parts(parts)
+    def send_many_nowait(self, payloads: Sequence[Payload]) -> None:
+        self._call.send_many(payloads)
 
     def on_writable(self, callback: Callable[[], None]) -> None:
         self._call.on_writable(callback)

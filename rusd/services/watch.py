@@ -1,19 +1,20 @@
 """The Watch service: one bidirectional stream carries many watches.
 
-Events reach a client in two ways.  Right after a slice of entries was applied,
-:meth:`WatchService.pump` gives every stream that has something new one turn,
-so that events leave with the answers of the same slice; where there are very many,
-the rest have theirs in the next passes of the event loop.  Whatever then remains
-(history to catch up with, a client that was slow) is sent by the stream's own
-task, a slice at a time, as the client takes it.
+A stream's own task reads what the client asks for.  What it is sent leaves in *turns*: who
+has something to say is queued, and :meth:`WatchService.pump` gives turns right after a slice
+of entries was applied, so that events leave with the answers of the same slice.  Where there
+is more to send than fits into one turn of the event loop (thousands of watchers, history to
+catch up with), the rest have theirs in its next passes, in order.  A client that is slow to
+read is queued again when it has made room.
 
-What goes wrong with one stream ends that stream.  The first way runs in the apply
-loop, or in the handler of another stream, so nothing gets out of it there.
+What goes wrong with one stream ends that stream.  Turns are given in the apply loop, or in
+the handler of another stream, so nothing gets out of them.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -31,8 +32,11 @@ PULL_BYTES = 64 * 1024
 RESPONSE_OVERHEAD_BYTES = 512 * 1024
 """Added to ``max-request-bytes`` for the size from which on fragments are made."""
 
-PUMPED_AT_ONCE = 200
-"""Streams that have their turn in one turn of the event loop: some milliseconds."""
+PUMP_MICROSECONDS = 4_000
+"""For how long, about, streams are given turns before the event loop goes on."""
+
+HISTORY_MICROSECONDS = 2_000
+"""What a turn takes, about, in which a stream reads history."""
 
 PROGRESS_JITTER = 0.1
 """Progress intervals are up to this fraction longer, so that streams don't all report at once."""
@@ -44,54 +48,30 @@ class _Client:
     def __init__(self, service: WatchService, context: Context, responses: Responses) -> None:
         self._service = service
         self._responses = responses
-        self._output = Signal()  # there may be something to send
         self._uncongested = Signal()
-        self._failure: StatusError | None = None  # how the stream's own task shall end it
+        self._reading = trio.CancelScope()
+        self._failure: StatusError | None = None
         self._log = context.log
         self.next_progress = 0.0
         self.stream = context.hub.open_stream(
-            self._woken,
+            partial(service.queue.append, self),
             header_prefix=context.header.at,
             max_response_bytes=context.limits.max_request_bytes + RESPONSE_OVERHEAD_BYTES,
         )
-        responses.on_writable(self._output.set)
+        responses.on_writable(self._writable_again)
 
-    def _woken(self) -> None:
-        self._service.awake.append(self)
+    async def run(self, requests: Requests) -> None:
+        """Serve the stream until its client goes.  That it has sent its last request does not end it.
 
-    def pump(self) -> None:
-        """Send one slice, if the client takes it.  Raises nothing."""
-        if self._responses.writable:
-            self._send_slice()
-        if self.stream.has_output:
-            self._output.set()
-
-    def tick_progress(self) -> None:
-        """Periodic progress is due.  Raises nothing."""
-        try:
-            self.stream.tick_progress()
-        except Exception as error:
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        self._log.error("watch stream failed", error=error)
-        self._failure = StatusError(Code.UNKNOWN, f"unexpected error in watch stream: {type(error).__name__}")
-        self._output.set()
-
-    async def send_rest(self) -> None:
-        """Send what the pump had to leave, as the client takes it.  Runs until cancelled.
-
-        Raises :class:`StatusError` once the stream has failed, here or in the pump.
+        Raises :class:`StatusError` once the stream has failed, here or in a turn that another gave it.
         """
-        while self._failure is None:
-            await self._output.wait()
-            while self._failure is None and self._responses.writable and self.stream.has_output:
-                self._send_slice()
-                await trio.lowlevel.checkpoint()
-        raise self._failure
+        with self._reading:
+            await self._read_requests(requests)
+            await trio.sleep_forever()
+        if self._failure is not None:
+            raise self._failure
 
-    async def read_requests(self, requests: Requests) -> None:
-        """Carry out the client's requests; returns when it has sent its last."""
+    async def _read_requests(self, requests: Requests) -> None:
         while True:
             try:
                 request = await requests.receive()
@@ -102,19 +82,45 @@ class _Client:
             while self.stream.congested:  # it asks faster than it reads the answers
                 await self._uncongested.wait()
 
-    def _send_slice(self) -> None:
-        if self._failure is not None:  # what comes now would come after a gap
-            return
+    def take_turn(self) -> int:
+        """Send something, if the client takes it, and queue up again if there is more.
+
+        Returns how many microseconds that took, about.  Raises nothing.
+        """
+        stream = self.stream
+        if self._failure is not None or not self._responses.writable:
+            return 1  # a slow client is queued when it is writable again
+        cost = HISTORY_MICROSECONDS if stream.reads_history else 5
         try:
-            for message in self.stream.pull(PULL_BYTES):
-                if isinstance(message, bytes):
-                    self._responses.send_nowait(message)
-                else:
-                    self._responses.send_parts_nowait(message)
+            messages = stream.pull(PULL_BYTES)
+            if messages:
+                self._responses.send_many_nowait(messages)
         except Exception as error:
             self._fail(error)
-        if not self.stream.congested:
+            return cost
+        if stream.woken:
+            self._service.queue.append(self)
+        if not stream.congested:
             self._uncongested.set()
+        return cost + 2 * len(messages)
+
+    def _writable_again(self) -> None:
+        if self.stream.woken:
+            self._service.queue.append(self)
+            self._service.any_queued.set()
+
+    def tick_progress(self) -> None:
+        """Periodic progress is due.  Raises nothing."""
+        try:
+            self.stream.tick_progress()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        # What would be sent from now on would come after a gap.
+        self._log.error("watch stream failed", error=error)
+        self._failure = StatusError(Code.UNKNOWN, f"unexpected error in watch stream: {type(error).__name__}")
+        self._reading.cancel()
 
     def _carry_out(self, request: rpc_pb2.WatchRequest) -> None:
         match request.WhichOneof("request_union"):
@@ -142,9 +148,9 @@ class WatchService:
     def __init__(self, context: Context, *, progress_interval: float) -> None:
         self._context = context
         self._progress_interval = progress_interval
-        self.awake: list[_Client] = []
-        self._late: deque[_Client] = deque()  # awake, but the turn was full
-        self._any_late = Signal()
+        self.queue: deque[_Client] = deque()  # whose turn is next
+        self.any_queued = Signal()
+        self._rest_is_due = False  # turns wait for the next pass of the event loop
         self._clients: set[_Client] = set()
 
     def register(self, registry: Registry) -> None:
@@ -152,36 +158,36 @@ class WatchService:
         registry.stream("/etcdserverpb.Watch/Watch", rpc_pb2.WatchRequest, self.watch)
 
     async def watch(self, _call: Call, requests: Requests, responses: Responses) -> None:
-        """Serve one stream until its client goes.  That it has sent its last request does not end it."""
+        """Serve one stream until its client goes."""
         client = _Client(self, self._context, responses)
         client.next_progress = self._context.clock.monotonic() + self._jittered_interval()
         self._clients.add(client)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(client.send_rest)
-                await client.read_requests(requests)
+            await client.run(requests)
         finally:
             self._clients.discard(client)
             client.stream.close()
 
     def pump(self) -> None:
-        """Give each stream that has something new to say one turn."""
-        awake, self.awake = self.awake, []
-        if len(awake) > PUMPED_AT_ONCE:
-            self._late.extend(awake[PUMPED_AT_ONCE:])
-            self._any_late.set()
-            del awake[PUMPED_AT_ONCE:]
-        for client in awake:
-            client.pump()
+        """Give turns to streams that have something to say: some milliseconds in a pass of the event loop."""
+        if not self._rest_is_due:
+            self.give_turns()
 
-    async def pump_late(self) -> None:
-        """Give the streams that :meth:`pump` had no room for their turns.  Runs until cancelled."""
+    async def pump_rest(self) -> None:
+        """Give the turns that :meth:`pump` had no time for.  Runs until cancelled."""
         while True:
-            await self._any_late.wait()
-            while self._late:
-                for _ in range(min(PUMPED_AT_ONCE, len(self._late))):
-                    self._late.popleft().pump()
-                await trio.lowlevel.checkpoint()
+            await self.any_queued.wait()
+            self.give_turns()
+
+    def give_turns(self) -> None:
+        """Give the turns of one pass."""
+        queue = self.queue
+        left = PUMP_MICROSECONDS
+        while queue and left > 0:
+            left -= queue.popleft().take_turn()
+        self._rest_is_due = bool(queue)
+        if queue:
+            self.any_queued.set()
 
     # -- periodic progress --------------------------------------------------------------
 

@@ -8,7 +8,7 @@ twin, built with protobuf.  Field numbers: etcd's ``rpc.proto`` and ``kv.proto``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rusd.watch.history import History, Record
 from rusd.wire import LENGTH_DELIMITED, VARINT, length_delimited, tag, varint_field
@@ -39,12 +39,37 @@ def message_size(message: Message) -> int:
 class Event:
     """One change, and its encoded forms once somebody has asked for them."""
 
-    __slots__ = ("_plain", "_with_previous", "record")
+    __slots__ = (
+        "_plain",
+        "_response",
+        "_response_for",
+        "_response_with_previous",
+        "_with_previous",
+        "record",
+    )
 
     def __init__(self, record: Record) -> None:
         self.record = record
         self._plain: bytes | None = None
         self._with_previous: bytes | None = None
+        self._response = b""
+        self._response_for: bytes | None = None  # the watch id field in it
+        self._response_with_previous = False
+
+    def response(
+        self, history: History, header: Callable[[int], bytes], id_field: bytes, prev_kv: bool
+    ) -> bytes:
+        """The response that holds nothing but this event.
+
+        The last one made is kept: most streams have one watch, so its id is the same for all of them,
+        and a thousand watchers of one key are told in the same bytes.
+        """
+        if id_field != self._response_for or prev_kv is not self._response_with_previous:
+            head = header(self.record.mod_revision) + id_field
+            self._response = head + self.field(history, prev_kv)
+            self._response_for = id_field
+            self._response_with_previous = prev_kv
+        return self._response
 
     def field(self, history: History, prev_kv: bool) -> bytes:
         """The ``events`` field of a response: tag, length and event.

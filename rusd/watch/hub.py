@@ -75,7 +75,8 @@ class WatchHub:
         """A stream without watchers.
 
         ``wake`` is called when there is output, once until a pull has returned everything; it
-        must not pull.  ``header_prefix(revision)`` gives the encoded ``header`` field.
+        must not pull.  ``header_prefix(revision)`` gives the encoded ``header`` field; it is the same
+        for all streams, since they share responses.
         Responses of watches with ``fragment`` are split from ``max_response_bytes`` on.
         """
         stream = WatchStream(self, wake, header_prefix, max_response_bytes)

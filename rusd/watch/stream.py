@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rusd.watch.catchup import LEAVING_AT_ONCE, CatchUp
 from rusd.watch.encoding import Message, control_response, message_size
@@ -43,6 +43,7 @@ CONGESTED_ANSWERS = 1024
 MAX_PROGRESS_MARKS = 128
 """Progress answers waiting behind events; more are dropped, as etcd's full buffer (128) drops them."""
 
+_LIVE: Final = State.LIVE  # an enum member costs two look-ups
 _FILTERS = {0: PUTS, 1: DELETES}  # WatchCreateRequest.FilterType: NOPUT, NODELETE
 
 
@@ -61,8 +62,8 @@ class WatchStream:
         "_pending",
         "_responder",
         "_wake",
-        "_woken",
         "watchers",
+        "woken",
     )
 
     def __init__(
@@ -85,7 +86,8 @@ class WatchStream:
         self._offset = 0
         self._marks = 0  # how many of _pending are marks
         self._fallen_behind = False
-        self._woken = False
+        self.woken = False
+        """Whether ``wake`` was called and :meth:`pull` has not returned everything since."""
 
     # -- requests -----------------------------------------------------------
 
@@ -192,6 +194,11 @@ class WatchStream:
         """Whether :meth:`pull` has something to do."""
         return bool(self._answers or self._pending or self._catch_up or self._fallen_behind)
 
+    @property
+    def reads_history(self) -> bool:
+        """Whether :meth:`pull` will read some history, which takes it some milliseconds."""
+        return self._fallen_behind or self._catch_up is not None
+
     def pull(self, budget_bytes: int) -> list[Message]:
         """The next encoded ``WatchResponse`` messages, in order, of about ``budget_bytes`` in all.
 
@@ -200,15 +207,17 @@ class WatchStream:
         client can take more (it may return nothing and yet have got on).  Once it is false,
         ``wake`` is called when there is something again.
         """
-        messages: list[Message] = [*self._answers]
-        self._answers.clear()
+        messages: list[Message] = []
+        if self._answers:
+            messages += self._answers
+            self._answers.clear()
         if self._fallen_behind:
             self._read_history_instead()
         if self._catch_up:
             messages += self._take_history(budget_bytes)
         if self._pending and not self._fallen_behind:
             self._take_pending(messages, budget_bytes)
-        self._woken = self.has_output
+        self.woken = self.has_output
         return messages
 
     def _take_history(self, budget: int) -> list[Message]:
@@ -226,7 +235,7 @@ class WatchStream:
         return messages
 
     def _take_pending(self, messages: list[Message], budget: int) -> None:
-        spent = sum(map(message_size, messages))
+        spent = sum(map(message_size, messages)) if messages else 0
         done = 0
         for item in self._pending:
             if spent >= budget and messages:
@@ -245,7 +254,6 @@ class WatchStream:
     def _take_publication(self, item: Publication, messages: list[Message], spent: int, budget: int) -> int:
         """Send deliveries of ``item`` from _offset on; _offset is 0 again once all are out."""
         revision = item.revision
-        header = self._header(revision)
         deliveries = item.deliveries[self]
         for offset in range(self._offset, len(deliveries)):
             if spent >= budget and messages:
@@ -253,15 +261,20 @@ class WatchStream:
                 return spent
             watcher, events = deliveries[offset]
             # Cancelled meanwhile, or gone to read history, from which it may be back already.
-            if watcher.state is not State.LIVE or watcher.next > revision:
+            if watcher.state is not _LIVE or watcher.next > revision:
                 continue
-            if self._responder.is_large(watcher, events):
+            if len(events) == 1:
+                message = self._responder.single(watcher, self._header, events[0])
+                messages.append(message)
+                spent += len(message)
+            elif self._responder.is_large(watcher, events):
                 watcher.prompt = True
                 self._leave_for_history(watcher)
                 continue
-            for message in self._responder.published(watcher, header, events):
-                messages.append(message)
-                spent += len(message)
+            else:
+                responses = self._responder.published(watcher, self._header(revision), events)
+                messages += responses
+                spent += sum(map(len, responses))
             watcher.next = revision + 1
         self._offset = 0
         return spent
@@ -276,8 +289,8 @@ class WatchStream:
         self._notify()
 
     def _notify(self) -> None:
-        if not self._woken:
-            self._woken = True
+        if not self.woken:
+            self.woken = True
             self._wake()
 
     # -- progress -----------------------------------------------------------
@@ -316,14 +329,15 @@ class WatchStream:
     def published(self, publication: Publication) -> None:
         """There is something for this stream in ``publication``."""
         self._pending.append(publication)
-        if not self._woken:
-            self._notify()
+        if not self.woken:
+            self.woken = True
+            self._wake()
 
     def fall_behind(self) -> None:
         """The hub gives up publications that this stream has not taken, or never made them."""
         self._release_pending()
         self._fallen_behind = True
-        if not self._woken:
+        if not self.woken:
             self._notify()
 
     def history_replaced(self, last_revision: int) -> None:
@@ -346,7 +360,7 @@ class WatchStream:
         assert revisions == sorted(set(revisions)), "pending out of order"
         assert self._offset == 0 or isinstance(self._pending[0], Publication)
         assert all(self in item.deliveries for item in waiting), "pending, but given up"
-        assert self._woken or not self.has_output, "output nobody was told of"
+        assert self.woken or not self.has_output, "output nobody was told of"
         if self._catch_up is not None:
             self._catch_up.check()
 

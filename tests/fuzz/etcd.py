@@ -178,7 +178,17 @@ class Etcd:
         store, hub = self.machine.store, self.hub
         assert hub.current_revision == store.current_revision, "a revision is there, and watchers don't know"
         assert hub.compact_revision == store.compact_revision
-        self.services.watch.pump()
+        self.tell_watchers()
+
+    def tell_watchers(self) -> None:
+        """What watchers hear after that, in as many passes of an event loop as it takes."""
+        watch = self.services.watch
+        watch.pump()
+        for _ in range(MOST_SLICES):
+            if not watch.queue:
+                return
+            watch.give_turns()
+        raise AssertionError("telling does not end")
 
     def settle(self) -> None:
         """Apply everything."""
@@ -188,7 +198,7 @@ class Etcd:
             self.slice()
         else:
             raise AssertionError("applying does not end")
-        self.services.watch.pump()
+        self.tell_watchers()
 
     def expire(self, seconds: float) -> None:
         """Time passes, and the leader proposes what follows from it."""
@@ -256,6 +266,10 @@ class Answers:
     def send_nowait(self, payload: bytes) -> None:
         self._decode(payload)
         self.count += 1
+
+    def send_many_nowait(self, payloads: Sequence[bytes | list[bytes]]) -> None:
+        for payload in payloads:
+            self.send_nowait(payload if isinstance(payload, bytes) else b"".join(payload))
 
     def on_writable(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)

@@ -203,7 +203,7 @@ class Session:
             self.answers.append(answers)
             self.watches.append(_Client(self.etcd.services.watch, self.etcd.context, answers))
         self.watches[-1]._carry_out(request)
-        self.etcd.services.watch.pump()
+        self.etcd.tell_watchers()
 
     # -- calls with tasks ---------------------------------------------------------------------------
 
@@ -327,7 +327,7 @@ class Session:
             case 5:
                 for client in self.watches:
                     client.tick_progress()
-                    client.pump()
+                etcd.tell_watchers()
             case 6 if choice & 8:
                 etcd.parts.quota.defragment()
             case 6:

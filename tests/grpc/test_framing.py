@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rusd.grpc import Code, StatusError
-from rusd.grpc.framing import MessageReader, decompress, frame
+from rusd.grpc.framing import MessageReader, decompress, frame, frames
 
 LIMIT = 1000
 
@@ -63,6 +63,33 @@ def test_a_message_of_just_the_limit_is_taken() -> None:
     reader = MessageReader(LIMIT)
     reader.feed(frame(b"x" * LIMIT))
     assert reader.next_message() == b"x" * LIMIT
+
+
+@given(
+    st.lists(
+        st.binary(max_size=40)
+        | st.integers(16_000, 17_000).map(bytes)
+        | st.lists(st.binary(max_size=9_000), min_size=1, max_size=4),
+        max_size=12,
+    ),
+    st.sampled_from([b"", b"gzip"]),
+)
+def test_messages_framed_together_are_the_same_messages(
+    payloads: list[bytes | list[bytes]], encoding: bytes
+) -> None:
+    chunks = frames(payloads, encoding)
+    reader = MessageReader(1 << 20, encoding)
+    for chunk in chunks:
+        reader.feed(chunk)
+    for payload in payloads:
+        assert reader.next_message() == (payload if isinstance(payload, bytes) else b"".join(payload))
+    assert reader.next_message() is None
+
+
+def test_small_messages_share_frames_that_every_peer_takes() -> None:
+    chunks = frames([b"x" * 100] * 1000)
+    assert len(chunks) == 7
+    assert max(map(len, chunks)) <= 16_384
 
 
 def test_an_unknown_flag_is_refused() -> None:

@@ -399,7 +399,7 @@ async def test_a_stream_that_failed_sends_nothing_more(
             victim = spoil(services[0], patch, "pull")
             victim.request_progress()
             services[0].pump()
-        services[0].awake += services[0]._clients
+        services[0].queue.extend(services[0]._clients)
         services[0].pump()  # works again, and its handler has not ended yet: this would follow a gap
         await assert_failed(etcd, services[0], broken)
         await etcd.put(b"k", b"v")
@@ -423,7 +423,7 @@ async def test_periodic_progress_that_fails_for_one_stream_reaches_the_others(
 async def test_of_very_many_streams_those_that_have_to_wait_hear_everything_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rusd.services.watch.PUMPED_AT_ONCE", 2)
+    monkeypatch.setattr("rusd.services.watch.PUMP_MICROSECONDS", 2)
     async with running() as etcd, contextlib.AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(etcd.open("Watch/Watch")) for _ in range(7)]
         for stream in streams:

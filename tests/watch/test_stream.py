@@ -452,6 +452,25 @@ def test_prev_kv_is_for_those_who_asked(world) -> None:
     assert with_previous == [1]
 
 
+def test_watchers_of_one_key_hear_of_it_under_their_own_ids_and_as_they_asked(world) -> None:
+    """Responses are shared where they are the same, and only there."""
+    world.put(b"k", b"1")
+    clients = [world.client() for _ in range(6)]
+    asked = [(0, False), (0, True), (7, True), (7, False), (0, False), (7, False)]
+    for client, (watch_id, prev_kv) in zip(clients, asked, strict=True):
+        client.watch(b"k", watch_id=watch_id, prev_kv=prev_kv)
+        client.drain()
+    world.put(b"k", b"2")
+    for client, (watch_id, prev_kv) in zip(clients, asked, strict=True):
+        [response] = client.drain()
+        [event] = response.events
+        assert (response.watch_id, event.kv.value, event.prev_kv.value) == (
+            watch_id,
+            b"2",
+            b"1" if prev_kv else b"",
+        )
+
+
 def test_prev_kv_at_a_compacted_revision_is_left_out(world) -> None:
     client = world.client()
     client.watch(b"k", prev_kv=True)
