@@ -87,8 +87,10 @@ class Poller:
             while True:
                 await trio.lowlevel.wait_readable(epoll.fileno())
                 waits = 0
-                while self._call_turns(epoll) and waits < _MOST_WAITS and self._wait_awake(epoll):
+                while self._call_turns(epoll) and self._wait_awake(epoll):
                     waits += 1
+                    if waits % _MOST_WAITS == 0:  # costs half of going to sleep for what is there already
+                        await trio.lowlevel.checkpoint()
         finally:
             self._close(epoll)
 
@@ -98,7 +100,8 @@ class Poller:
             self._passes_to_skip -= 1
             return False
         for _ in range(_POLLS):
-            if epoll.poll(0, 1):
+            if events := epoll.poll(0, _MOST_TURNS):
+                self._ready.extend([descriptor for descriptor, _ in events])
                 self._failures = 0
                 return True
         self._failures = min(self._failures + 1, _MOST_FAILURES)
