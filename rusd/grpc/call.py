@@ -141,6 +141,13 @@ class Requests(Protocol):
         for what the client should not have sent.
         """
 
+    async def receive_rest(self, take: Callable[[Any], bool]) -> Any:
+        """The next message that ``take`` does not take; a checkpoint.
+
+        It is called with each message in the turn in which that comes, so that what needs no waiting
+        costs no switch of tasks.  Its exceptions, and those of :meth:`receive`, come out here.
+        """
+
 
 class Responses(Protocol):
     """The way back to a stream's client.  Messages are encoded ones, without gRPC's prefix."""

@@ -8,14 +8,10 @@ consumed, as fast as it can be read.
 
 from __future__ import annotations
 
-from struct import Struct
-
 from rusd.grpc.call import Feed
 from rusd.grpc.framing import PREFIX_SIZE
 from rusd.grpc.server_call import StreamCall
 from rusd.grpc.status import Code, StatusError
-
-_PREFIX = Struct(">BI")
 
 
 class FeedCall(StreamCall):
@@ -50,7 +46,7 @@ class FeedCall(StreamCall):
     def receive(self, data: bytes, end_stream: bool) -> None:
         if end_stream:
             self.ended = True
-        if not self.reader.size and self._is_one_message(data):  # nearly always
+        if self.is_one_message(data):
             self.connection.http2.acknowledge(self.stream_id, len(data))
             self._deliver(data[PREFIX_SIZE:])
         else:
@@ -62,14 +58,6 @@ class FeedCall(StreamCall):
         self._acknowledge()
         if end_stream:
             self._finish()
-
-    def _is_one_message(self, data: bytes) -> bool:
-        if len(data) < PREFIX_SIZE:
-            return False
-        flag, length = _PREFIX.unpack_from(data)
-        return bool(
-            not flag and length == len(data) - PREFIX_SIZE and length <= self.connection.max_receive_bytes
-        )
 
     def _take_all(self) -> None:
         try:

@@ -17,7 +17,7 @@ from rusd.grpc.quote import quote
 from rusd.grpc.status import Code, StatusError
 
 PREFIX_SIZE = 5
-_PREFIX = Struct(">BI")
+PREFIX = Struct(">BI")
 
 Payload = bytes | list[bytes]
 """An encoded message; a large one may be in pieces."""
@@ -37,13 +37,13 @@ def frame(payload: bytes, encoding: bytes = b"") -> bytes:
     """``payload`` as a message on the wire, compressed if ``encoding`` is, and is worth it."""
     if encoding == b"gzip" and 0 < len(payload) <= _LARGEST_COMPRESSED:
         compressed = gzip.compress(payload, mtime=0)
-        return _PREFIX.pack(1, len(compressed)) + compressed
-    return _PREFIX.pack(0, len(payload)) + payload
+        return PREFIX.pack(1, len(compressed)) + compressed
+    return PREFIX.pack(0, len(payload)) + payload
 
 
 def prefix(size: int) -> bytes:
     """What stands in front of an uncompressed message of ``size`` bytes."""
-    return _PREFIX.pack(0, size)
+    return PREFIX.pack(0, size)
 
 
 def frames(payloads: Sequence[Payload], encoding: bytes = b"") -> list[bytes]:
@@ -76,7 +76,7 @@ def _parts(payload: Payload, encoding: bytes) -> Sequence[bytes]:
         return (prefix(sum(map(len, payload))), *payload)
     if encoding:
         return (frame(payload, encoding),)
-    return (_PREFIX.pack(0, len(payload)), payload)
+    return (PREFIX.pack(0, len(payload)), payload)
 
 
 class MessageReader:
@@ -136,7 +136,7 @@ class MessageReader:
             return False
         if self._wanted > PREFIX_SIZE:
             return True
-        flag, length = _PREFIX.unpack_from(self._buffer)
+        flag, length = PREFIX.unpack_from(self._buffer)
         if flag > 1 or length > self._limit:
             return True
         self._wanted = PREFIX_SIZE + length
@@ -149,7 +149,7 @@ class MessageReader:
         """
         if not self.complete:
             return None
-        flag, length = _PREFIX.unpack_from(self._buffer)
+        flag, length = PREFIX.unpack_from(self._buffer)
         if length > self._limit:
             raise too_large(length, self._limit)
         if flag > 1:

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError, Message
 
 from rusd.grpc.admission import wants_leader
 from rusd.grpc.call import Call, EndOfRequests, LongAnswer, Pending
-from rusd.grpc.framing import MessageReader, Payload, frame, frames
+from rusd.grpc.framing import PREFIX, PREFIX_SIZE, MessageReader, Payload, frame, frames
 from rusd.grpc.metadata import Header
 from rusd.grpc.status import Code, StatusError
 
@@ -190,6 +190,7 @@ class StreamCall(ServerCall):
         "_on_writable",
         "_taken",
         "headers_sent",
+        "on_message",
         "on_request",
         "reader",
     )
@@ -211,6 +212,9 @@ class StreamCall(ServerCall):
         self.reader = MessageReader(connection.max_receive_bytes, encoding)
         self.headers_sent = False
         self.on_request: Callable[[], None] | None = None  # called when take() is worth another try
+        self.on_message: Callable[[bytes], bool] | None = (
+            None  # takes a message at once, or leaves it to take()
+        )
         self._on_writable: list[Callable[[], None]] = []
         self._first: Message | bytes | None = None
         self._taken = False
@@ -221,11 +225,30 @@ class StreamCall(ServerCall):
     def receive(self, data: bytes, end_stream: bool) -> None:
         if end_stream:
             self.ended = True
-        self.reader.feed(data)
-        self._weigh()
-        self._acknowledge()
+        if (
+            self.on_message is None
+            or not self.is_one_message(data)
+            or not self.on_message(data[PREFIX_SIZE:])
+        ):
+            self.reader.feed(data)
+            self._weigh()
+            self._acknowledge()
+        else:
+            self.connection.http2.acknowledge(self.stream_id, len(data))
+            self.connection.wrote()
+            if not end_stream:
+                return
         if self.on_request is not None:
             self.on_request()
+
+    def is_one_message(self, data: bytes) -> bool:
+        """Whether ``data`` is just one message, not compressed, and none waits before it: nearly always."""
+        if self.reader.size or len(data) < PREFIX_SIZE:
+            return False
+        flag, length = PREFIX.unpack_from(data)
+        return bool(
+            not flag and length == len(data) - PREFIX_SIZE and length <= self.connection.max_receive_bytes
+        )
 
     def take(self) -> Message | bytes | None:
         """The next request, or ``None`` if it is not there yet.
@@ -342,6 +365,7 @@ class StreamCall(ServerCall):
         # Callbacks know the stream; without this, such a pair would be garbage that only the collector finds.
         self._on_writable.clear()
         self.on_request = None
+        self.on_message = None
 
     def check(self) -> None:
         """Verify the book-keeping of received bytes."""
