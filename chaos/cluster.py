@@ -54,6 +54,8 @@ class Member:
     paused: bool = False
     wanted: bool = False
     """Whether it should be running: a process that is gone though wanted has died by itself."""
+    belongs: bool = True
+    """Whether it is one of the cluster's members, as far as those are told that are started now."""
 
     @property
     def peer_url(self) -> str:
@@ -131,7 +133,7 @@ class Cluster:
             client_port=member.client_port,
             peer_port=member.peer_port,
             advertised_peer_url=member.peer_url,
-            initial_cluster=[f"{one.name}={one.peer_url}" for one in self.members],
+            initial_cluster=[f"{one.name}={one.peer_url}" for one in self.members if one.belongs],
             token=self._token,
             existing=member.generation > 0,
         )
@@ -211,6 +213,30 @@ class Cluster:
         member.folder = member.folder.parent / member.name
         self._know(member, member_id)
 
+    def prepare(self) -> Member:
+        """A place for one more member, to be added to the cluster by its ``peer_url``; see :meth:`joins`.
+
+        It is reached directly, so faults of the network pass it by.
+        """
+        index = self.size
+        client_port, peer_port = free_ports(2)
+        folder = self.members[0].folder.parent / f"n{index}"
+        member = Member(index, client_port, peer_port, peer_port, folder, folder.name, generation=1)
+        member.belongs = False
+        self.members.append(member)
+        return member
+
+    def joins(self, index: int, member_id: int) -> None:
+        """The member was added as ``member_id``: launch it."""
+        self.members[index].belongs = True
+        self._know(self.members[index], member_id)
+        self.launch(index)
+
+    async def leaves(self, index: int) -> None:
+        """The member was removed for good."""
+        self.members[index].belongs = False
+        await self.kill(index)
+
     def _know(self, member: Member, member_id: int) -> None:
         member.id = member_id
         self.proxy.directory.ids[f"{member_id:x}"] = member.index
@@ -235,21 +261,24 @@ async def running(
     token: str = "chaos",
     more: Sequence[str] = (),
     gated: bool = False,
+    proxied: bool = True,
 ) -> AsyncIterator[Cluster]:
     """A new cluster, launched but perhaps not serving yet; data and logs are under ``folder``.
 
-    With ``gated`` the members' syncs are in our hands: see :mod:`chaos.syscalls`.
+    With ``gated`` the members' syncs are in our hands: see :mod:`chaos.syscalls`.  Without ``proxied``
+    the members reach each other directly: nothing can be done to their network, nor does it cost anything.
     """
-    listeners = await open_listeners(size)
+    listeners = await open_listeners(size) if proxied else []
     ports = free_ports(2 * size)
+    told = [port for _, port in listeners] or ports[1::2]
     members = [
-        Member(index, ports[2 * index], ports[2 * index + 1], proxy_port, folder / f"n{index}", f"n{index}")
-        for index, (_, proxy_port) in enumerate(listeners)
+        Member(index, ports[2 * index], ports[2 * index + 1], told[index], folder / f"n{index}", f"n{index}")
+        for index in range(size)
     ]
     proxy = Proxy(Network(), Directory())
     cluster = Cluster(server, members, proxy, token, more)
     async with trio.open_nursery() as nursery:
-        for member, (listener, _) in zip(members, listeners, strict=True):
+        for member, (listener, _) in zip(members, listeners, strict=False):  # there may be none
             await nursery.start(proxy.serve, member.index, listener, member.peer_port)
         if gated:
             cluster.hold_gates(nursery)

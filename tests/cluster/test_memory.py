@@ -1,0 +1,81 @@
+"""What the others hold in memory while a peer is gone and writes go on.
+
+A leader keeps log for a peer that is slow, up to 400,000 entries or 128 MiB; for one that it has not heard of
+for two election timeouts it keeps no more than for nobody, 5,000 entries or 16 MiB.  Nothing else may
+grow: few keys are written, and history is compacted.
+
+``RUSD_TEST_GONE_SECONDS`` says for how long; the issue asks for 600.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import trio
+
+from chaos.cluster import Member, running
+from chaos.server import find_server
+from tests.cluster.load import Calls, writing
+from tests.cluster.processes import caught_up, check_that_all_agree
+
+SECONDS = float(os.environ.get("RUSD_TEST_GONE_SECONDS", "60"))
+SAMPLES = 20
+WARM_SECONDS = 15.0
+"""Until the first compactions are done, and each process has found its size."""
+MIB = 1024 * 1024
+LOG_BYTES = 16 * MIB
+HISTORY_SECONDS = 10
+FLAGS = ("--auto-compaction-mode=periodic", f"--auto-compaction-retention={HISTORY_SECONDS}s")
+VALUE_BYTES = 256
+BYTES_A_WRITE = 2 * VALUE_BYTES + 512
+"""What a write takes while it is history, or an entry of the log: generously."""
+
+
+def resident(member: Member) -> int:
+    """Bytes of a member's resident memory."""
+    assert member.process is not None
+    pages = int(Path(f"/proc/{member.process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+async def test_memory_stays_bounded_while_a_peer_is_gone(how: str, tmp_path: Path) -> None:
+    async with running(find_server("rusd"), 3, tmp_path, more=FLAGS, proxied=False) as cluster:
+        calls = Calls(cluster)
+        leader = cluster.members[await calls.leader()]
+        gone = cluster.members[(leader.index + 1) % 3]
+        watched = (leader, cluster.members[(leader.index + 2) % 3])
+        async with writing(cluster, leader.index, keys=10, value_bytes=VALUE_BYTES) as load:
+            await load.measure(WARM_SECONDS)
+            before = [resident(member) for member in watched]
+            if how == "killed":
+                await cluster.kill(gone.index)
+            else:
+                cluster.pause(gone.index)
+            most, fastest = [0, 0], 0.0
+            print(f"\n{how}: seconds, puts a second, MiB of the leader, of the follower")
+            for number in range(SAMPLES + 1):
+                sizes = [resident(member) for member in watched]
+                most = [max(pair) for pair in zip(most, sizes, strict=True)]
+                if number == SAMPLES:
+                    break
+                pace = await load.measure(SECONDS / SAMPLES)
+                fastest = max(fastest, pace.rate)
+                at = round((number + 1) * SECONDS / SAMPLES)
+                print(f"{at:4} {pace.rate:6.0f} " + " ".join(f"{size / MIB:6.1f}" for size in sizes))
+            # Compaction runs every so many seconds and leaves as many.
+            history = 2 * HISTORY_SECONDS * fastest * BYTES_A_WRITE
+            for member, size, most_of_it in zip(watched, before, most, strict=True):
+                assert most_of_it <= size + 2 * LOG_BYTES + history, member.name
+
+            if how == "killed":
+                cluster.launch(gone.index)
+            else:
+                cluster.resume(gone.index)
+            print(f"caught up in {await caught_up(calls, gone, leader):.1f} s")
+            with trio.fail_after(60):
+                await load.more(1_000)
+        await check_that_all_agree(calls, cluster, load)
