@@ -1,6 +1,7 @@
 """What every part of the suite gets, and how parts are run: in turns, each time with a fresh server.
 
-The order is first, second, first, second …: what drifts on a machine drifts for both.
+The order is first, second; second, first; first, second …: what drifts on a machine drifts for both, and
+neither always has the other's traces before it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import attrs
 
 from benchmarks.generator import Generator
+from benchmarks.members import Cluster
 from benchmarks.readings import Better, Reading, Series, collect
 from benchmarks.servers import BenchmarkError, Server, Subject
 
@@ -33,7 +35,7 @@ SHAPES = (Shape(1, 1), Shape(16, 1), Shape(64, 1), Shape(4, 64))
 @attrs.frozen
 class Sizes:
     """How much of everything.  ``calls`` is a share of what a full run makes; the others are numbers of keys,
-    watchers or connections."""
+    watchers, connections, writes that a member misses, or kills."""
 
     calls: float = 1.0
     listed: tuple[int, ...] = (1_000, 10_000)
@@ -43,6 +45,8 @@ class Sizes:
     idle_connections: int = 100
     remembered: tuple[int, ...] = (1_000, 100_000)
     grown: int = 1_000_000
+    missed: int = 200_000
+    kills: int = 20
     deleted: int = 100_000
     settle_seconds: float = 2.0
 
@@ -57,6 +61,8 @@ QUICK = Sizes(
     idle_connections=10,
     remembered=(1_000,),
     grown=10_000,
+    missed=15_000,
+    kills=2,
     deleted=1_000,
     settle_seconds=0.5,
 )
@@ -76,6 +82,11 @@ class Bench:
         """A server with an empty folder of its own, not started."""
         self._servers += 1
         return Server(subject, self.folder / f"server-{self._servers}")
+
+    def cluster(self, subject: Subject) -> Cluster:
+        """Three members with empty folders of their own, not started."""
+        self._servers += 1
+        return Cluster(subject, self.folder / f"cluster-{self._servers}")
 
     def calls(self, of_a_full_run: int) -> int:
         """How many calls to make where a full run makes so many."""
@@ -130,7 +141,7 @@ def run(
     for part in parts:
         count = heavy_alternations if part.heavy else alternations
         for number in range(1, count + 1):
-            for subject in subjects:
+            for subject in subjects if number % 2 else reversed(subjects):
                 turn = Turn(part, number, count, subject)
                 announce(turn)
                 try:

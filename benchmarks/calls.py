@@ -106,13 +106,13 @@ def _one_key(
                 yield from readings(f"{_TITLES[op]} {shape}{dressing.name}", outcome)
 
 
-def readings(row: str, outcome: Outcome) -> Iterator[Reading]:
+def readings(row: str, outcome: Outcome, table: str = CALLS) -> Iterator[Reading]:
     """What a run of calls is reported as."""
-    yield rate(CALLS, row, "calls", outcome.rate)
-    yield milliseconds(CALLS, row, "p50", outcome.latency.p50)
-    yield milliseconds(CALLS, row, "p99", outcome.latency.p99)
-    yield Reading(CALLS, row, "server CPU per call", "µs", Better.LOWER, outcome.server_cpu_us)
-    yield Reading(CALLS, row, "generator CPU per call", "µs", Better.NEITHER, outcome.generator_cpu_us)
+    yield rate(table, row, "calls", outcome.rate)
+    yield milliseconds(table, row, "p50", outcome.latency.p50)
+    yield milliseconds(table, row, "p99", outcome.latency.p99)
+    yield Reading(table, row, "server CPU per call", "µs", Better.LOWER, outcome.server_cpu_us)
+    yield Reading(table, row, "generator CPU per call", "µs", Better.NEITHER, outcome.generator_cpu_us)
     if outcome.probe is not None:
         yield from waits(row, outcome.probe)
 

@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -70,13 +70,24 @@ class FanOut:
     latency: Latency
 
 
+class Target(Protocol):
+    """Whom calls are made to: a server, or a cluster through one of its members."""
+
+    @property
+    def address(self) -> str:
+        """``host:port`` for clients."""
+
+    def cpu_seconds(self) -> float:
+        """Processor time so far of all that answer."""
+
+
 @attrs.frozen
 class Generator:
     """The built program."""
 
     binary: Path
 
-    def run(self, server: Server, op: str, **flags: Flag) -> Outcome:
+    def run(self, server: Target, op: str, **flags: Flag) -> Outcome:
         """Make calls; ``flags`` are the program's, see ``load -help``.
 
         Raises :class:`BenchmarkError` if any answer is wrong; :class:`UnimplementedCallError` if the server
@@ -101,7 +112,7 @@ class Generator:
         report = self._report(server, "fan-out", flags)["fan_out"]
         return FanOut(report["events_per_second"], report["puts_per_second"], Latency.of(report))
 
-    def fill(self, server: Server, keys: int, **flags: Flag) -> Outcome:
+    def fill(self, server: Target, keys: int, **flags: Flag) -> Outcome:
         """Put the first ``keys`` keys of a space, in transactions of 100; fewer keys take a smaller one."""
         span = min(100, keys)
         sizes: dict[str, Flag] = {"keys": keys, "span": span, "calls": -(-keys // span)}
@@ -138,12 +149,12 @@ class Generator:
 
     # -- helpers ------------------------------------------------------------------------
 
-    def _report(self, server: Server, op: str, flags: dict[str, Flag]) -> dict[str, Any]:
+    def _report(self, server: Target, op: str, flags: dict[str, Flag]) -> dict[str, Any]:
         with self._running(server, op, flags) as process:
             return self._result(process, op)
 
     @contextlib.contextmanager
-    def _running(self, server: Server, op: str, flags: dict[str, Flag]) -> Iterator[subprocess.Popen[str]]:
+    def _running(self, server: Target, op: str, flags: dict[str, Flag]) -> Iterator[subprocess.Popen[str]]:
         flags = {"timeout": f"{RUN_SECONDS}s", **flags}
         process = subprocess.Popen(
             [str(self.binary), f"-op={op}", f"-address={server.address}", *_arguments(flags)],

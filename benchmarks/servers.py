@@ -79,12 +79,15 @@ class Server:
     """One server process and its folder.  A context manager: neither is there after it.
 
     Both kinds get the same flags and otherwise have their defaults; every write is synced.
+    ``initial_cluster`` is as in the flag of that name; without it the server is alone.
     """
 
     subject: Subject
     folder: Path
     port: int = attrs.Factory(free_port)
     peer_port: int = attrs.Factory(free_port)
+    name: str = "benchmark"
+    initial_cluster: str = ""
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -93,10 +96,20 @@ class Server:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def peer_url(self) -> str:
+        """Where other members reach it."""
+        return f"http://127.0.0.1:{self.peer_port}"
+
+    @property
     def pid(self) -> int:
         """The process's id; it must have been launched."""
         assert self._process is not None, "not launched"
         return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
 
     def launch(self) -> None:
         """Start the process and don't wait."""
@@ -169,15 +182,14 @@ class Server:
         return self.folder / "server.log"
 
     def _flags(self) -> list[str]:
-        peer = f"http://127.0.0.1:{self.peer_port}"
         return [
-            "--name=benchmark",
+            f"--name={self.name}",
             f"--data-dir={self.folder / 'data'}",
             f"--listen-client-urls=http://{self.address}",
             f"--advertise-client-urls=http://{self.address}",
-            f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=benchmark={peer}",
+            f"--listen-peer-urls={self.peer_url}",
+            f"--initial-advertise-peer-urls={self.peer_url}",
+            f"--initial-cluster={self.initial_cluster or f'{self.name}={self.peer_url}'}",
             f"--quota-backend-bytes={QUOTA_BYTES}",
         ]
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from benchmarks import calls, growth, memory, watches
+from benchmarks import absence, calls, cluster, growth, memory, watches
 from benchmarks.bench import Part
 
-PARTS: tuple[Part, ...] = (*memory.PARTS, *calls.PARTS, *watches.PARTS, *growth.PARTS)
+PARTS: tuple[Part, ...] = (
+    *memory.PARTS,
+    *calls.PARTS,
+    *watches.PARTS,
+    *growth.PARTS,
+    *cluster.PARTS,
+    *absence.PARTS,
+)

@@ -93,7 +93,7 @@ def test_servers_take_turns_and_a_failure_stops_nothing_else(tmp_path: Path) -> 
 
     def measure(_bench: Bench, subject: Subject) -> Iterator[Reading]:
         yield rate("Calls", "row", "calls", 1.0)
-        if subject.label == "b" and len(announced) == 2:
+        if announced[-1] == "light b 1/2":
             raise BenchmarkError("no more")
 
     def announce(turn: Turn) -> None:
@@ -109,8 +109,8 @@ def test_servers_take_turns_and_a_failure_stops_nothing_else(tmp_path: Path) -> 
     assert announced == [
         "light a 1/2",
         "light b 1/2",
-        "light a 2/2",
         "light b 2/2",
+        "light a 2/2",
         "heavy a 1/1",
         "heavy b 1/1",
     ]
@@ -146,4 +146,21 @@ def test_a_quick_run_measures_rusd(tmp_path: Path, capsys: pytest.CaptureFixture
         assert readings[row, "calls"]["rusd"][0] > 0
     assert readings["idle", ""]["rusd"][0] > 1
     assert "| PUT 4x64 |" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["readings.json"]
+
+
+@pytest.mark.long
+def test_a_cluster_is_measured_through_each_of_its_members(tmp_path: Path) -> None:
+    program("go")
+    written = tmp_path / "readings.json"
+    words = ["--quick", "--servers=rusd", "--only=cluster,failover,catch-up", "--clients=4x64"]
+    assert command.main([*words, f"--json={written}", f"--directory={tmp_path}"]) == 0
+    readings = {
+        (one["row"], one["measure"]): one["values"]["rusd"][0]
+        for one in json.loads(written.read_text())["readings"]
+    }
+    for row in ("PUT 4x64", "GET 64x1 through the leader", "GET 64x1 through a follower"):
+        assert readings[f"cluster: {row}", "calls"] > 0
+    assert readings["to the first write through another, longest", ""] > 0
+    assert readings["PUT 64x1, one away", ""] > 0
     assert [path.name for path in tmp_path.iterdir()] == ["readings.json"]

@@ -55,17 +55,16 @@ async def test_memory_stays_bounded_while_a_peer_is_gone(how: str, tmp_path: Pat
                 await cluster.kill(gone.index)
             else:
                 cluster.pause(gone.index)
-            most, fastest = [0, 0], 0.0
+            most, fastest = before, 0.0
             print(f"\n{how}: seconds, puts a second, MiB of the leader, of the follower")
-            for number in range(SAMPLES + 1):
-                sizes = [resident(member) for member in watched]
-                most = [max(pair) for pair in zip(most, sizes, strict=True)]
-                if number == SAMPLES:
-                    break
+            for number in range(1, SAMPLES + 1):
                 pace = await load.measure(SECONDS / SAMPLES)
+                sizes = [resident(member) for member in watched]
+                print(
+                    f"{number * SECONDS / SAMPLES:4.0f} {pace.rate:6.0f}", *(round(s / MIB, 1) for s in sizes)
+                )
+                most = [max(pair) for pair in zip(most, sizes, strict=True)]
                 fastest = max(fastest, pace.rate)
-                at = round((number + 1) * SECONDS / SAMPLES)
-                print(f"{at:4} {pace.rate:6.0f} " + " ".join(f"{size / MIB:6.1f}" for size in sizes))
             # Compaction runs every so many seconds and leaves as many.
             history = 2 * HISTORY_SECONDS * fastest * BYTES_A_WRITE
             for member, size, most_of_it in zip(watched, before, most, strict=True):
