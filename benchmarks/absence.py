@@ -76,8 +76,8 @@ class _Failover:
         with trio.move_on_after(GIVE_UP_SECONDS):
             async with trio.open_nursery() as nursery:
                 clients = [await nursery.start(_keep_open, other) for other in others]
-                leader.kill()
                 began = trio.current_time()
+                leader.kill()
                 for client in clients:
                     nursery.start_soon(self._keep_putting, client, first)
                 await first.wait()
