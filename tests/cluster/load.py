@@ -22,7 +22,6 @@ from rusd.net import Client, connect
 
 PUT, RANGE = "/etcdserverpb.KV/Put", "/etcdserverpb.KV/Range"
 STATUS, HASH = "/etcdserverpb.Maintenance/Status", "/etcdserverpb.Maintenance/HashKV"
-COMPACT = "/etcdserverpb.KV/Compact"
 CONNECTIONS, STREAMS = 4, 16
 CALL_SECONDS = 10.0
 PATIENCE_SECONDS = 0.1
@@ -155,15 +154,16 @@ class Calls:
                     return member.index
             await trio.sleep(0.1)
 
-    async def hashes(self, revision: int, members: Sequence[Member]) -> set[tuple[int, int]]:
-        """What these members' histories hash to, and from which revision on they know them."""
+    async def hashes(self, revision: int, members: Sequence[Member]) -> tuple[set[int], set[int]]:
+        """What these members' histories hash to, and from which revisions on they know them."""
         request = rpc_pb2.HashKVRequest(revision=revision).SerializeToString()
-        found = set()
+        hashes, compacted = set(), set()
         for member in members:
             answer = rpc_pb2.HashKVResponse.FromString(await self.ask(member, HASH, request))
             assert answer.hash_revision == revision
-            found.add((answer.hash, answer.compact_revision))
-        return found
+            hashes.add(answer.hash)
+            compacted.add(answer.compact_revision)
+        return hashes, compacted
 
     async def everything(self, member: Member) -> dict[bytes, bytes]:
         """All keys with their values, read page by page, linearizably."""
