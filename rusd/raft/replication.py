@@ -108,7 +108,8 @@ class Replication(Membership):
 
     def _send_snapshot(self, peer: int, progress: Progress) -> None:
         if not progress.active:
-            progress.paused = True  # nobody there to take it; the next sign of life lifts this
+            progress.become_probe()  # nobody there to take it; the next sign of life lifts the pause
+            progress.paused = True
             return
         progress.become_snapshot()
         self.send(

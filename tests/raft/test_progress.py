@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from rusd.raft import (
@@ -294,6 +296,35 @@ def test_a_silent_peer_is_offered_no_snapshot_until_it_shows_life() -> None:
     assert node.log.base_index > 1
     node.progress[2].paused = False
     assert [m for m in sent(node) if m.to == 2] == []
+    node.step(message(MessageType.HEARTBEAT_RESPONSE, 1))
+    assert [m.type for m in sent(node) if m.to == 2] == [MessageType.INSTALL_SNAPSHOT]
+
+
+def test_who_is_owed_what_is_gone_and_falls_silent_again_is_not_owed_it_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its window was full while the log was cut, and opens just before its silence is noticed."""
+    node = replicating(make_leader(limits=Limits(inflight_messages=2, append_bytes=1)), 2, 3)
+    node.log._max_entries = 4
+    window_end = node.last_index + 2
+    silence(node, 2)
+    for _ in range(12):
+        node.propose(b"x")
+        carry_out(node)
+        acknowledge(node, 3, node.last_index)
+    carry_out(node)
+    assert node.log.base_index > window_end
+    acknowledge(node, 2, window_end)
+    tick(node, node.options.election_ticks)
+    looks = itertools.count()
+    is_owed = Progress.is_owed
+
+    def counted(self: Progress, last_index: int, commit_index: int) -> bool:
+        assert next(looks) < 100, "it is owed something for ever"
+        return is_owed(self, last_index, commit_index)
+
+    monkeypatch.setattr(Progress, "is_owed", counted)
+    assert [m.type for m in sent(node) if m.to == 2] == [MessageType.HEARTBEAT] * node.options.election_ticks
     node.step(message(MessageType.HEARTBEAT_RESPONSE, 1))
     assert [m.type for m in sent(node) if m.to == 2] == [MessageType.INSTALL_SNAPSHOT]
 
