@@ -89,12 +89,16 @@ class Elections(Reads):
         if self.role is Role.LEADER:
             self._tick_leader()
         elif self._elapsed >= self._timeout:
-            self._elapsed = 0
-            self._timeout = self.election_timeout()
+            self.restart_clock()
             self.leader_id = (
                 NOBODY  # whoever it was, it is gone; those who may not campaign wait for the next
             )
             self.campaign()
+
+    def restart_clock(self) -> None:
+        """§5.2: a whole timeout, drawn anew, until the next election."""
+        self._elapsed = 0
+        self._timeout = self.election_timeout()
 
     def _tick_leader(self) -> None:
         if self._elapsed >= self.options.election_ticks:
@@ -113,10 +117,16 @@ class Elections(Reads):
     # -- roles ----------------------------------------------------------------------
 
     def become_follower(self, term: int, leader: int) -> None:
-        """§5.1: follow ``leader`` (0 if unknown) in ``term``; a new term comes with a new vote."""
+        """§5.1: follow ``leader`` (0 if unknown) in ``term``; a new term comes with a new vote.
+
+        A new term alone does not put the next election off (figure 2, followers): else candidates
+        that can't win, their logs being too short, would keep those from standing who can.
+        """
         if term > self.term:
             self.term = term
             self.vote = NOBODY
+        if leader != NOBODY or self.role is Role.LEADER:
+            self.restart_clock()
         self._enter(Role.FOLLOWER, leader)
 
     def campaign(self) -> None:
@@ -134,6 +144,7 @@ class Elections(Reads):
 
     def _begin_pre_vote(self) -> None:
         """9.6: ask for votes in the next term without entering it."""
+        self.restart_clock()
         self._enter(Role.PRE_CANDIDATE, NOBODY)
         self._request_votes(MessageType.REQUEST_PRE_VOTE, self.term + 1, b"")
         self._count_vote(self.id, granted=True)
@@ -145,6 +156,7 @@ class Elections(Reads):
         """
         self.term += 1
         self.vote = self.id
+        self.restart_clock()
         self._enter(Role.CANDIDATE, NOBODY)
         self._request_votes(MessageType.REQUEST_VOTE, self.term, context)
 
@@ -164,6 +176,7 @@ class Elections(Reads):
 
     def become_leader(self) -> None:
         """§5.2, §8: in office; a blank entry opens the term, since only it can be committed by counting."""
+        self.restart_clock()
         self._enter(Role.LEADER, self.id)
         self.start_replicating()
         unsettled = self.log.slice(self.commit_index + 1, self.log.last_index)
@@ -174,9 +187,7 @@ class Elections(Reads):
         self.role = role
         self.leader_id = leader
         self._votes = {}
-        self._elapsed = 0
         self._heartbeat_elapsed = 0
-        self._timeout = self.election_timeout()
         self._transfer_target = NOBODY
         self._progress = {}
         self._uncommitted_bytes = 0

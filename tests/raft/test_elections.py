@@ -180,6 +180,28 @@ def test_granting_a_vote_restarts_the_clock_and_refusing_does_not() -> None:
         assert node.role is expected
 
 
+def test_candidates_with_short_logs_do_not_keep_others_from_standing() -> None:
+    """Figure 2, followers: a newer term alone does not put the next election off."""
+    node = make_node([1], pre_vote=False, check_quorum=False, election_ticks=10)
+    for term in range(2, 8):
+        node.step(message(REQUEST_VOTE, term, index=0, log_term=0))
+        tick(node, 5)
+        carry_out(node)
+        if node.role is Role.CANDIDATE:
+            return
+    pytest.fail("it never stood for election")
+
+
+def test_a_leader_that_is_deposed_waits_as_long_as_anybody() -> None:
+    """Its clock ran for its quorum."""
+    node = make_leader(check_quorum=False, election_ticks=10)
+    tick(node, 9)
+    node.step(message(REQUEST_VOTE, 5, index=0, log_term=0))
+    carry_out(node)
+    tick(node, 9)
+    assert node.role is Role.FOLLOWER
+
+
 @pytest.mark.parametrize(
     ("size", "grants", "refusals", "role"),
     [
