@@ -91,16 +91,33 @@ class Faults:
         }[what]
         if not candidates:
             return
-        member = rusd_pb2.Member(id=candidates[choice // 7 % len(candidates)])
-        change = rusd_pb2.ConfigurationChange(type=kind, member=member)
-        process.do(lambda: self._propose_change(process, change))
+        self._propose_change(process, kind, candidates[choice // 7 % len(candidates)])
 
-    def _propose_change(self, process: Process, change: rusd_pb2.ConfigurationChange) -> None:
+    def remove(self, leader: bool, choice: int) -> None:
+        """A leader removes itself, or somebody is asked to remove anybody; the last one can't go."""
+        asked = [each for each in self._world.processes() if each.leads or (each.serving and not leader)]
+        if not asked:
+            return
+        process = asked[choice % len(asked)]
+        voters = [member.id for member in process.machine.members.all() if not member.is_learner]
+        if len(voters) < 2:
+            return
+        gone = process.host.id if leader else voters[choice // 7 % len(voters)]
+        self._propose_change(process, rusd_pb2.ConfigurationChange.REMOVE_MEMBER, gone)
+
+    def _propose_change(
+        self, process: Process, kind: rusd_pb2.ConfigurationChange.Type, member: int
+    ) -> None:
+        change = rusd_pb2.ConfigurationChange(type=kind, member=rusd_pb2.Member(id=member))
+
         def settled(_result: object, error: Exception | None) -> None:
             self._world.coverage["changes answered"] += error is None
 
-        with contextlib.suppress(ReplicaError, MemberError):
-            process.core.propose_configuration(change, settled, process.seconds)
+        def propose() -> None:
+            with contextlib.suppress(ReplicaError, MemberError):
+                process.core.propose_configuration(change, settled, process.seconds)
+
+        process.do(propose)
 
     # -- crashes ----------------------------------------------------------------------
 

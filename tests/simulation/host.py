@@ -48,6 +48,7 @@ class Host:
         self.tick_every = world.settings.tick_milliseconds
         self.slow_disk_by = 0
         self.served_revision = 0
+        self._is_retired = False
         self._crash = Crash()
         self._plan = 0  # counts crashes to come
         self._effects_left = 0  # until the process is killed; 0 for never
@@ -57,7 +58,7 @@ class Host:
 
     def start(self) -> None:
         """Begin another life of the process; a disk that stops meanwhile ends it."""
-        if self.process is not None:
+        if self.process is not None or self._is_retired:
             return
         self.boots += 1
         try:
@@ -102,6 +103,16 @@ class Host:
         self.process.close()
         self.process = None
         self._fall(self._crash)
+
+    def retire(self, process: Process) -> None:
+        """The process, if it still runs, ends for good: its member was removed."""
+        if self.process is not process:
+            return
+        self.world.coverage["members gone for good"] += 1
+        self.world.trace.note(process, "ends, removed")
+        self._is_retired = True
+        process.close()
+        self.process = None
 
     def _fall(self, crash: Crash) -> None:
         self._effects_left = 0

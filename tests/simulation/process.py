@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 DIRECTORY = "/data"
 SEGMENT_BYTES = 32 * 1024
 REQUEST_TIMEOUT_SECONDS = 4.0
+REMOVAL_MILLISECONDS = 1000
+"""From when a member applies its own removal to the end of its process."""
 
 
 class Killed(Exception):  # noqa: N818 - it happens to a process
@@ -128,6 +130,7 @@ class Process:
         self._applying = False
         self._promoted_in = 0
         self._asked_to_serve = False
+        self._is_leaving = False
         self._steps = 0
         self.data_dir = DataDir(host.faults, DIRECTORY)
         try:
@@ -243,6 +246,14 @@ class Process:
         if self.compactions and self.compactions[0].step(20):
             self.compactions.pop(0)
         self.snapshots.tick()
+        if not self._is_leaving and self.machine.members.is_removed(self.host.id):
+            self._is_leaving = True
+            self._leave()
+
+    def _leave(self) -> None:
+        """As :mod:`rusd.life` does; but some do not get that far, and stay for others to put up with."""
+        if self.world.chance.stream(f"leaving {self.host.id}").random() < 0.6:
+            self.world.scheduler.after(REMOVAL_MILLISECONDS, lambda: self.host.retire(self))
 
     def receive(self, thing: object) -> None:
         """Something has come from another host."""

@@ -157,7 +157,9 @@ class Safety:
             self._settled_terms.add(term)
         if entry.type == EntryType.CONFIGURATION:
             self._configurations[index] = decode_configuration(entry.data)[0]
-            self.coverage["configuration changes"] += entry.term != FOUNDERS_TERM
+            if entry.term != FOUNDERS_TERM:
+                self.coverage["configuration changes"] += 1
+                self.coverage["clusters of one"] += len(self._configurations[index].voters) == 1
         if term == FOUNDERS_TERM:
             return
         hosts = process.world.hosts

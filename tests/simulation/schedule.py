@@ -44,6 +44,7 @@ class Profile:
     snapshots: float = 0.15
     transfers: float = 0.12
     changes: float = 0.0
+    removals: float = 0.0
     watchers: int = 4
     seconds: int = 12
 
@@ -53,6 +54,11 @@ ROUGH = Profile()
 
 CHANGING = Profile(changes=0.8, crashes=0.15, transfers=0.2, partitions=0.2, rotations=0.3)
 """Members come and go."""
+
+SHRINKING = Profile(
+    removals=0.7, crashes=0.2, everybody=0.02, partitions=0.3, cuts=0.2, pauses=0.1, transfers=0.25
+)
+"""Members go, one after the other, leaders by their own doing, until one is left."""
 
 TURNING = Profile(
     requests=8.0,
@@ -85,7 +91,13 @@ AMBUSHING = Profile(
 )
 """New leaders are cut off just after their election, again and again, as in figure 8."""
 
-PROFILES = {"rough": ROUGH, "changing": CHANGING, "turning": TURNING, "ambushing": AMBUSHING}
+PROFILES = {
+    "rough": ROUGH,
+    "changing": CHANGING,
+    "shrinking": SHRINKING,
+    "turning": TURNING,
+    "ambushing": AMBUSHING,
+}
 
 REQUESTS = {
     "put": 40,
@@ -129,6 +141,7 @@ class _Drawing:
             ("snapshot", profile.snapshots),
             ("transfer", profile.transfers),
             ("change", profile.changes),
+            ("remove", profile.removals),
         ):
             for at in self._times(rate):
                 arguments: Arguments = getattr(self, f"_{what}")()
@@ -233,6 +246,10 @@ class _Drawing:
         return self._chance.choice(("add", "learn", "promote", "remove", "remove")), self._chance.getrandbits(
             20
         )
+
+    def _remove(self) -> Arguments:
+        """Whether the leader goes, and who else."""
+        return self._chance.random() < 0.4, self._chance.getrandbits(20)
 
 
 def describe(decisions: Sequence[Decision]) -> str:
