@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 MAX_UNAPPLIED_ENTRIES = 5000
-"""Committed but unapplied entries above which new proposals are refused, as etcd does."""
+"""Committed but unapplied entries above which new proposals are refused, as etcd does, and forwards dropped."""
 
 
 class Proposals:
@@ -55,7 +55,7 @@ class Proposals:
         in seconds of the monotonic clock.  ``term`` is given for what a leader decided by itself.
         Raises a :class:`ReplicaError` if nothing was appended or passed on, nor will be.
         """
-        if self.node.commit_index - self.applied_index > MAX_UNAPPLIED_ENTRIES:
+        if self._is_behind():
             raise TooManyRequestsError
         number = self._last_number + 1
         data = proposal.encode(kind, self._member, self._boot, number, request, term=term)
@@ -85,6 +85,10 @@ class Proposals:
             self._pass_on(error, number, EntryType.CONFIGURATION, data)
         self._last_number = number
         self._waiting[number] = Waiting(None, change, waiter, now)
+
+    def _is_behind(self) -> bool:
+        """Whether so much is committed and not applied that no more should be appended."""
+        return self.node.commit_index - self.applied_index > MAX_UNAPPLIED_ENTRIES
 
     def _pass_on(self, error: ProposalDropped, number: int, kind: EntryType, data: bytes) -> None:
         """What was not appended goes to the leader, if it should have gone there, or waits for one."""
@@ -131,7 +135,12 @@ class Proposals:
         return True
 
     def receive_forward(self, forward: Forward) -> None:
-        """A follower passes a proposal on.  Dropped if this member can't append it, or it makes no sense."""
+        """A follower passes a proposal on.
+
+        Dropped if this member can't append it or is too far behind, or if it makes no sense.
+        """
+        if self._is_behind():
+            return  # perhaps for long: the others commit without this member's disk
         try:
             if forward.type == EntryType.CONFIGURATION:
                 change = rusd_pb2.ConfigurationChange.FromString(forward.data)

@@ -70,6 +70,7 @@ class Cluster:
         self.cores = {me: self._start(me, boot=1) for me in (1, 2, 3)}
         self.now = 100.0
         self.lost: Callable[[Message | Forward], bool] = lambda _thing: False
+        self.hung = 0  # whose disk is done with nothing
         self.cores[1].node.campaign()
         self.settle()
         assert {core.node.leader_id for core in self.cores.values()} == {1}
@@ -110,9 +111,12 @@ class Cluster:
         """Carry out what a core says; returns what it sends."""
         sent: list[Message | Forward] = []
         while (ready := core.ready()) is not None:
+            sent += ready.messages
             if ready.must_sync:
+                if core.node.id == self.hung:
+                    continue
                 core.persisted(ready)
-            sent += [*ready.messages, *ready.messages_after_persist]
+            sent += ready.messages_after_persist
         core.apply(100)
         core.check()
         return sent + core.take_forwards()
@@ -190,6 +194,21 @@ def test_who_leads_no_more_drops_what_is_forwarded_to_it(cluster: Cluster) -> No
     assert cluster.machines[3].applied == []
 
 
+def test_a_leader_whose_disk_hangs_takes_only_so_much_from_its_followers(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They commit without it, so nothing else would keep its log in memory from growing."""
+    monkeypatch.setattr("rusd.replica.proposals.MAX_UNAPPLIED_ENTRIES", 10)
+    cluster.hung = 1
+    for number in range(30):
+        cluster.put(2, b"%d" % number)
+        cluster.settle()
+    node = cluster.cores[1].node
+    assert node.commit_index == node.last_index
+    assert 10 <= node.log.entries_held - cluster.cores[1].applied_index <= 12
+    assert len(cluster.machines[2].applied) >= 10
+
+
 @pytest.mark.parametrize("kind", EntryType)
 def test_a_forward_that_makes_no_sense_is_dropped(cluster: Cluster, kind: EntryType) -> None:
     cluster.cores[1].receive_forward(Forward(2, 1, kind, b"\xff" * 5))
@@ -219,6 +238,8 @@ def test_a_read_at_a_follower_sees_what_was_committed_before_it(cluster: Cluster
 @pytest.mark.parametrize("lost", [MessageType.READ_INDEX, MessageType.READ_INDEX_RESPONSE])
 def test_a_read_whose_question_or_answer_was_lost_is_asked_again(cluster: Cluster, lost: MessageType) -> None:
     cluster.tick(2, RETRY_TICKS)
+    cluster.tick(1)
+    cluster.settle()  # the leader lives
     cluster.lost = lambda thing: isinstance(thing, Message) and thing.type is lost
     outcomes = cluster.read(2)
     cluster.settle()
