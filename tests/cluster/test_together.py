@@ -229,6 +229,26 @@ async def test_a_leader_that_is_removed_says_so_and_the_others_go_on(autojump_cl
         await cluster.equal()
 
 
+async def test_a_cluster_shrinks_to_one_that_goes_on_alone(autojump_clock: MockClock) -> None:
+    """First a leader removes itself, then another, and last one removes its only peer."""
+    async with together(4) as cluster:
+        for left in (3, 2, 1):
+            leader = await cluster.leader()
+            assert await cluster.put(leader, b"k") == 5 - left
+            gone = leader if left > 1 else next(me for me in cluster.members if me != leader)
+            await cluster.change(rusd_pb2.ConfigurationChange.REMOVE_MEMBER, gone)
+            if gone == leader:
+                await cluster.replica(gone).removed.wait()
+            await cluster.members.pop(gone).crash(0.0)
+        (last,) = cluster.members
+        await cluster.members[last].crash(0.0)
+        await cluster.start()
+        assert await cluster.leader() == last
+        assert await cluster.put(last, b"k") == 5
+        assert cluster.replica(last).may_read_now()
+        await cluster.equal()
+
+
 async def test_a_member_that_has_yet_to_join_is_not_taken_for_removed(autojump_clock: MockClock) -> None:
     async with together(1) as cluster:
         await cluster.replica(1).campaign()
