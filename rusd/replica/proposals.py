@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 MAX_UNAPPLIED_ENTRIES = 5000
-"""Committed but unapplied entries above which new proposals are refused, as etcd does, and forwards dropped."""
+"""Committed but unapplied entries above which proposals are refused, as etcd does, and forwards dropped."""
 
 
 class Proposals:

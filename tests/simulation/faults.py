@@ -105,9 +105,7 @@ class Faults:
         gone = process.host.id if leader else voters[choice // 7 % len(voters)]
         self._propose_change(process, rusd_pb2.ConfigurationChange.REMOVE_MEMBER, gone)
 
-    def _propose_change(
-        self, process: Process, kind: rusd_pb2.ConfigurationChange.Type, member: int
-    ) -> None:
+    def _propose_change(self, process: Process, kind: rusd_pb2.ConfigurationChange.Type, member: int) -> None:
         change = rusd_pb2.ConfigurationChange(type=kind, member=rusd_pb2.Member(id=member))
 
         def settled(_result: object, error: Exception | None) -> None:

@@ -63,6 +63,7 @@ def test_the_schedules_go_where_bugs_are() -> None:
     """A clean run means little if nothing happened in it."""
     rough = run(range(300, 312), "rough", 3)
     changing = run(range(300, 306), "changing", 3)
+    shrinking = run(range(300, 306), "shrinking", 3)
     assert rough["elections"] > 3 * 12
     assert rough["crashes"] > 2 * 12
     assert rough["requests answered"] > 20 * 12
@@ -78,6 +79,8 @@ def test_the_schedules_go_where_bugs_are() -> None:
         assert rough[name] > 0, name
     assert changing["configuration changes"] > 6
     assert changing["changes answered"] > 6
+    assert shrinking["clusters of one"] > 2
+    assert shrinking["members gone for good"] > 0
 
 
 @pytest.mark.long
