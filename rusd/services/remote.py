@@ -112,10 +112,14 @@ class Leader:
         while True:
             leader = await self._find(deadline, errors.TIMEOUT if once else errors.NO_LEADER)
             left = deadline - self._clock.monotonic()
+            reached = True
             try:
                 if leader == self._own_id:
                     return await here(payload)
-                return await self._remote.call(leader, method, payload, left)
+                # One that is gone is not waited for: another will be known long before time is up.
+                reached = self._remote.active_since(leader) is not None
+                if reached:
+                    return await self._remote.call(leader, method, payload, left)
             except PeerError:
                 if once:
                     raise errors.TIMEOUT_CONNECTION_LOST() from None
@@ -124,7 +128,7 @@ class Leader:
                     raise
             now = self._clock.monotonic()
             if now >= deadline:
-                raise errors.TIMEOUT()
+                raise errors.TIMEOUT() if reached or not once else errors.TIMEOUT_CONNECTION_LOST()
             await self._clock.sleep_until(min(now + RETRY_SECONDS, deadline))
 
     async def _find(self, deadline: float, refusal: Callable[[], StatusError]) -> int:

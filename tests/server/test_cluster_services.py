@@ -100,6 +100,22 @@ async def test_a_new_leader_gives_each_lease_its_full_time_again(autojump_clock:
         assert (await time_to_live(follower, lease)).TTL == -1
 
 
+async def test_what_only_a_leader_answers_is_answered_as_soon_as_there_is_another_one(
+    autojump_clock: Any,
+) -> None:
+    async with town("a", "b", "c", strict_reconfig_check=False) as cluster:
+        leader, follower = await cluster.leader(), (await cluster.followers())[0]
+        lease, gone = await grant(leader, 20), leader.id
+        await cluster.stop(leader.name)
+        stopped = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            remove = rpc_pb2.MemberRemoveRequest(ID=gone)
+            nursery.start_soon(follower.call, "Cluster/MemberRemove", remove)
+            nursery.start_soon(time_to_live, follower, lease)
+            assert await keep_alive(follower, lease) == 20
+        assert trio.current_time() - stopped < 5  # two elections at most, and not the whole time of a request
+
+
 async def test_without_a_leader_lease_calls_say_so_in_the_end(autojump_clock: Any) -> None:
     async with town("a", "b", "c") as cluster:
         alone = await isolate(cluster)
