@@ -89,7 +89,9 @@ class Channel:
             self.dropped += 1
             return False
         limit = QUEUE_BYTES + _RESERVE_BYTES if small else QUEUE_BYTES
-        if client.held_bytes + len(payload) > limit:
+        held = client.held_bytes
+        # What is larger by itself goes where little else waits, or it never would.
+        if held + len(payload) > limit and held > _RESERVE_BYTES:
             self.dropped += 1
             return False
         call.send(payload)

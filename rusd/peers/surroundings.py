@@ -23,6 +23,9 @@ CALL_PREFIX = "/rusdpb.Peer/"
 _SLOW_SECONDS = 120.0  # for a large frame over a slow link; a peer that is gone is noticed long before
 _ROOM_FOR_OTHERS = 2 * 1024 * 1024  # what may stand in one message beside the largest entry
 
+LARGE_REQUEST_BYTES = 64 * 1024 * 1024
+"""Entries up to that size are taken from peers in any case: peers may have had other flags."""
+
 
 @attrs.frozen
 class Surroundings:
@@ -56,11 +59,12 @@ class Surroundings:
 def peer_limits(max_request_bytes: int, timing: Timing = Timing()) -> Limits:  # noqa: B008 - frozen
     """The bounds for connections between members, of either side.
 
-    ``max_request_bytes`` is the largest request a client may make: an entry can be as large.  Windows and
-    frames are large, since members trust each other with memory; silence is short, see :class:`Timing`.
+    ``max_request_bytes`` is the largest request a client may make here: an entry can be as large, and
+    what is in the log already can be larger, see :data:`LARGE_REQUEST_BYTES`.  Windows and frames are
+    large, since members trust each other with memory; silence is short, see :class:`Timing`.
     """
     return Limits(
-        max_request_bytes=max_request_bytes + _ROOM_FOR_OTHERS,
+        max_request_bytes=max(max_request_bytes, LARGE_REQUEST_BYTES) + _ROOM_FOR_OTHERS,
         receive_bytes=256 * 1024,
         frame_bytes=2 * 1024 * 1024,
         stream_window=4 * 1024 * 1024,

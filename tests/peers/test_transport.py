@@ -76,6 +76,18 @@ async def test_large_appends_arrive_in_several_parts(kit: Any, autojump_clock: A
         assert b.inbox.messages == sent
 
 
+async def test_an_append_that_is_larger_than_what_may_wait_leaves_all_the_same(
+    kit: Any, autojump_clock: Any
+) -> None:
+    async with kit.running() as cluster:
+        a, b = await cluster.join(1, 2)
+        sent = kit.append(1, 2, 1, bytes(40_000_000))
+        a.transport.send([sent])
+        await b.inbox.until(lambda: len(b.inbox.messages) == 1)
+        assert b.inbox.messages == [sent]
+        assert not a.inbox.lost
+
+
 async def test_a_lost_connection_is_told_and_made_again_within_a_heartbeat_or_two(
     kit: Any, autojump_clock: Any
 ) -> None:

@@ -43,3 +43,15 @@ async def test_without_its_leader_the_others_go_on_and_it_comes_back(autojump_cl
         await cluster.start(first.name)
         assert await first.value(b"k") == b"2"
         assert any(event["msg"] == "restarting local member" for event in first.sink.events())
+
+
+async def test_a_member_takes_entries_larger_than_it_would_accept_from_clients(autojump_clock: Any) -> None:
+    async with town("a", "b", "c", max_request_bytes=8_000_000) as cluster:
+        restarted = (await cluster.followers())[0]
+        await cluster.stop(restarted.name)
+        leader = await cluster.leader()
+        await leader.put(b"k", bytes(6_000_000))
+        await cluster.start(restarted.name, max_request_bytes=1_000_000)
+        value = await restarted.value(b"k")
+        assert value is not None
+        assert len(value) == 6_000_000
