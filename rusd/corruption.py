@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
+from google.protobuf.message import DecodeError
 
 from etcdpb import rpc_pb2
 from rusd.grpc import StatusError
@@ -241,12 +242,11 @@ class CorruptionChecker:
     async def _ask(self, member: int, request: bytes) -> PeerHash:
         try:
             answer = await self._remote.call(member, HASH_KV, request, self._request_timeout)
+            return PeerHash(member, rpc_pb2.HashKVResponse.FromString(answer))
         except StatusError as error:
             problem = error.message
-        except PeerError as error:
+        except (PeerError, DecodeError) as error:
             problem = str(error)
-        else:
-            return PeerHash(member, rpc_pb2.HashKVResponse.FromString(answer))
         self._log.warn(
             "failed hash kv request",
             local_member_id=f"{self._own_id:x}",

@@ -8,6 +8,7 @@ only where people read it.
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 RUSD_VERSION = "0.1.0"
@@ -26,13 +27,14 @@ STORAGE_VERSION = "3.6.0"
 GO_VERSION = "go1.24"
 """Told where tools expect the version of the Go compiler."""
 
+_NUMBER = re.compile(r"[0-9]{1,18}")  # as long as a number of Go's may be: a peer may send anything
 _GO_MACHINE = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
 
 
 def parse_version(text: str) -> tuple[int, int, int] | None:
     """Major, minor and patch of ``text``; None if it is no version.  A suffix is ignored."""
     parts = text.partition("-")[0].partition("+")[0].split(".")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
+    if len(parts) != 3 or not all(map(_NUMBER.fullmatch, parts)):
         return None
     major, minor, patch = map(int, parts)
     return major, minor, patch

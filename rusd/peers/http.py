@@ -7,6 +7,7 @@ may be older.  The answers are etcd's, so a cluster's members are found whatever
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,8 @@ from rusd.timeouts import finish_by
 REQUEST_SECONDS = 10.0
 """For one URL; etcd's figure."""
 
+_HEX_ID = re.compile(rb"[0-9a-fA-F]{1,16}")
+_NO_ID = 2**64
 _MOST_BYTES = 4 * 1024 * 1024
 _RECEIVE_BYTES = 64 * 1024
 
@@ -120,33 +123,43 @@ async def _next_event(connection: h11.Connection, channel: Channel) -> h11.Event
 
 
 def _cluster(headers: dict[bytes, bytes], body: bytes) -> tuple[int, list[Member]]:
-    try:
-        cluster_id = int(headers.get(b"x-etcd-cluster-id", b""), 16)
-    except ValueError:
-        raise PeerError("an answer that names no cluster") from None
+    cluster_id = headers.get(b"x-etcd-cluster-id", b"")
+    if not _HEX_ID.fullmatch(cluster_id):
+        raise PeerError("an answer that names no cluster")
     listed = _parse(body)
     if not isinstance(listed, list) or not listed:
         raise PeerError("failed to get raft cluster member(s) from the given URLs")
-    return cluster_id, [_member(entry) for entry in listed]
+    return int(cluster_id, 16), [_member(entry) for entry in listed]
 
 
 def _member(entry: Any) -> Member:
-    match entry:
-        case {"id": int(number), "peerURLs": [*peer_urls]}:
-            member = Member(
-                id=number,
-                peer_urls=tuple(map(str, peer_urls)),
-                name=str(entry.get("name") or ""),
-                client_urls=tuple(map(str, entry.get("clientURLs") or ())),
-                is_learner=bool(entry.get("isLearner", False)),
-            )
-        case _:
-            raise PeerError("an answer that lists what is no member")
-    return member
+    number = entry.get("id") if isinstance(entry, dict) else None
+    if type(number) is not int or not 0 < number < _NO_ID:
+        raise PeerError("an answer that lists what is no member")
+    return Member(
+        id=number,
+        peer_urls=_texts(entry.get("peerURLs")),
+        name=_text(entry.get("name") or ""),
+        client_urls=_texts(entry.get("clientURLs")),
+        is_learner=entry.get("isLearner") is True,
+    )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """A list of strings; Go writes an empty one as null."""
+    if not isinstance(value, list | None):
+        raise PeerError("an answer that lists what is no member")
+    return tuple(map(_text, value or ()))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise PeerError("an answer that lists what is no member")
+    return value.encode(errors="replace").decode()  # half a surrogate pair can't be written anywhere
 
 
 def _parse(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PeerError(f"an answer that is no JSON: {error}") from error

@@ -65,7 +65,17 @@ async def test_the_version_is_both_the_servers_and_the_clusters(kit: Any, autoju
         (answering(b"nonsense"), "no JSON"),
         (answering(b"{}"), "failed to get raft cluster member"),
         (answering(b'["x"]'), "no member"),
+        (answering(b'[{"peerURLs":[]}]'), "no member"),
+        (answering(b'[{"id":true,"peerURLs":[]}]'), "no member"),
+        (answering(b'[{"id":-1,"peerURLs":[]}]'), "no member"),
+        (answering(b'[{"id":18446744073709551616,"peerURLs":[]}]'), "no member"),
+        (answering(b'[{"id":1,"peerURLs":[7]}]'), "no member"),
+        (answering(b'[{"id":1,"peerURLs":[],"clientURLs":7}]'), "no member"),
+        (answering(b'[{"id":1,"peerURLs":[],"name":{}}]'.replace(b"{}", b'{"a":1}')), "no member"),
+        (answering(b"[" * 1_000_000), "no JSON"),
         (answering(MEMBERS, cluster=b"none"), "names no cluster"),
+        (answering(MEMBERS, cluster=b"-1"), "names no cluster"),
+        (answering(MEMBERS, cluster=b"1" * 17), "names no cluster"),
         (answering(b" " * 5_000_000), "too large"),
     ],
 )
@@ -80,7 +90,18 @@ async def test_an_answer_that_is_none_is_an_error_that_says_why(
         assert a.url in str(caught.value)
 
 
-@pytest.mark.parametrize("body", [b"[]", b"{}", json.dumps({"etcdserver": 3, "etcdcluster": "x"}).encode()])
+async def test_what_go_leaves_out_or_writes_as_null_is_empty(kit: Any, autojump_clock: Any) -> None:
+    body = b'[{"id":1,"peerURLs":null,"clientURLs":null},{"id":2,"peerURLs":["http://\\ud800:1"]}]'
+    async with kit.running() as cluster:
+        a = await cluster.start(1, http=answering(body))
+        _, members = await fetch_members(a.environment, [a.url])
+        assert members == [Member(1, ()), Member(2, ("http://?:1",))]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[]", b"{}", b'{"etcdserver":"3.6.0"}', json.dumps({"etcdserver": 3, "etcdcluster": "x"}).encode()],
+)
 async def test_so_it_is_with_versions(kit: Any, autojump_clock: Any, body: bytes) -> None:
     async with kit.running() as cluster:
         a = await cluster.start(1, http=answering(body))

@@ -233,6 +233,20 @@ async def test_a_leader_that_checks_finds_the_member_that_differs_and_all_are_to
         assert f"memberID:{victim.id} alarm:CORRUPT " in list((await other.status()).errors)
 
 
+async def test_a_member_that_answers_with_nonsense_is_left_out(autojump_clock: Any) -> None:
+    async with town("a", "b", "c", corrupt_check_time=5.0) as cluster:
+        leader = await cluster.leader()
+
+        async def nonsense(*_: object) -> bytes:
+            return b"\xff"
+
+        leader.server._parts._network.call = nonsense  # type: ignore[union-attr, method-assign]
+        await trio.sleep(6)
+        assert len(leader.sink.events("failed hash kv request")) == 2
+        assert leader.sink.events("finished peer corruption check")[-1]["number-of-peers-checked"] == 0
+        await leader.put(b"k")
+
+
 async def test_hashes_of_compactions_tell_who_differs(autojump_clock: Any) -> None:
     settings = {"feature_gates": {"CompactHashCheck": True}, "compact_hash_check_time": 5.0}
     async with town("a", "b", "c", **settings) as cluster:
