@@ -139,8 +139,14 @@ class Snapshotter:
         async with self.writing:
             if self._newest is None or self._newest.index < index:
                 await self._take()
-            assert self._newest is not None
+            if self._newest is None:
+                raise StorageError("there is no snapshot yet: another member's is about to be the state")
             return self._newest
+
+    def spoiled(self, name: SnapshotName) -> None:
+        """That one can't be read: who needs one as late is to have another made."""
+        if self._newest == name:
+            self._newest = None
 
     def installed(self, name: SnapshotName) -> None:
         """A received snapshot is the state now."""

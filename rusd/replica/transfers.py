@@ -15,7 +15,7 @@ and state, or the new.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -133,7 +133,7 @@ class Transfers:
         name = await self._snapshotter.reaching(message.index)
         if not self._leads_in(message.term):
             return False
-        with contextlib.closing(self._data_dir.read_snapshot(name)) as reader:
+        with contextlib.closing(self._open(name)) as reader:
             self._node.keep_log(peer, name.index)
             snapshot = Snapshot(name.index, name.term, _configuration(reader.header))
             self._log.info(
@@ -143,11 +143,18 @@ class Transfers:
                 snapshot_bytes=reader.size,
             )
             start = self._clock.monotonic()
-            chunks = _Chunks(reader, self._threads)
+            chunks = _Chunks(reader, self._threads, lambda: self._snapshotter.spoiled(name))
             await self._peers.send_snapshot(attrs.evolve(message, snapshot=snapshot), reader.header, chunks)
         took = self._clock.monotonic() - start
         self._log.info("sent merged snapshot", to=f"{peer:x}", took=f"{took:.3f}s")
         return True
+
+    def _open(self, name: SnapshotName) -> SnapshotReader:
+        try:
+            return self._data_dir.read_snapshot(name)
+        except (StorageError, OSError):
+            self._snapshotter.spoiled(name)
+            raise
 
     async def _wait_until_caught_up(self, peer: int, term: int) -> None:
         """Return when ``peer`` has nearly all of the log, or when it is no use to wait."""
@@ -278,17 +285,25 @@ class _Loaded:
 
 
 class _Chunks:
-    """The chunks of a snapshot file, read in a thread: a disk may be slow."""
+    """The chunks of a snapshot file, read in a thread: a disk may be slow.
 
-    def __init__(self, reader: SnapshotReader, threads: Threads) -> None:
+    ``spoiled`` is called if they can't be read.
+    """
+
+    def __init__(self, reader: SnapshotReader, threads: Threads, spoiled: Callable[[], None]) -> None:
         self._chunks: Iterator[bytes] = reader.chunks()
         self._threads = threads
+        self._spoiled = spoiled
 
     def __aiter__(self) -> _Chunks:
         return self
 
     async def __anext__(self) -> bytes:
-        chunk: bytes | None = await self._threads.run(next, self._chunks, None)
+        try:
+            chunk: bytes | None = await self._threads.run(next, self._chunks, None)
+        except (StorageError, OSError):
+            self._spoiled()
+            raise
         if chunk is None:
             raise StopAsyncIteration
         return chunk

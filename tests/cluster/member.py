@@ -129,6 +129,11 @@ class Member:
         """Let the disk of the next life stop for good after so many operations."""
         self._stop_after = operations
 
+    @property
+    def disk(self) -> MemoryDisk:
+        """As it is, behind the faults."""
+        return self._disk
+
     def files(self, directory: str) -> list[str]:
         """The names in a directory of its disk."""
         return self._disk.list_directory(directory)

@@ -102,6 +102,23 @@ async def test_a_transfer_that_breaks_is_begun_again(
         assert len(cluster.members[leader].sink.events("failed to send a snapshot")) == 3
 
 
+async def test_a_snapshot_that_is_damaged_on_the_leaders_disk_is_made_anew(autojump_clock: MockClock) -> None:
+    async with together() as cluster:
+        leader, gone = await left_behind(cluster)
+        member = cluster.members[leader]
+        transfers = cluster.replica(leader)._transfers
+        assert transfers is not None
+        await transfers._snapshotter.take()
+        newest = transfers._snapshotter._newest
+        assert newest is not None
+        file = member.disk.open(f"/data/member/snap/{newest.name}")
+        file.write_at(file.size() // 2, b"\xff\x00\xff\x00")
+        await cluster.start(gone)
+        await cluster.equal()
+        assert cluster.members[gone].installed == 1
+        assert member.sink.events("failed to send a snapshot")
+
+
 class _Broken:
     """Chunks of which some are left out, altered or doubled."""
 
