@@ -26,7 +26,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 from etcdpb import rpc_pb2 as etcdpb_dot_rpc__pb2
 
 
-DESCRIPTOR = _pool.POOL.AddSerializedFile(b'\n\x11\x65tcdpb/rusd.proto\x12\x06rusdpb\x1a\x10\x65tcdpb/rpc.proto\"^\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tpeer_urls\x18\x03 \x03(\t\x12\x13\n\x0b\x63lient_urls\x18\x04 \x03(\t\x12\x12\n\nis_learner\x18\x05 \x01(\x08\"A\n\x05\x41larm\x12\x11\n\tmember_id\x18\x01 \x01(\x04\x12%\n\x04type\x18\x02 \x01(\x0e\x32\x17.etcdserverpb.AlarmType\"7\n\x05Lease\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0b\n\x03ttl\x18\x02 \x01(\x03\x12\x15\n\rremaining_ttl\x18\x03 \x01(\x03\"1\n\rConfiguration\x12\x0e\n\x06voters\x18\x01 \x03(\x04\x12\x10\n\x08learners\x18\x02 \x03(\x04\"\x90\x01\n\x0c\x43lusterState\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\x1f\n\x07members\x18\x02 \x03(\x0b\x32\x0e.rusdpb.Member\x12\x13\n\x0bremoved_ids\x18\x03 \x03(\x04\x12\x17\n\x0f\x63luster_version\x18\x04 \x01(\t\x12\x1d\n\x06\x61larms\x18\x05 \x03(\x0b\x32\r.rusdpb.Alarm\"\xd5\x01\n\x0eSnapshotHeader\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12,\n\rconfiguration\x18\x03 \x01(\x0b\x32\x15.rusdpb.Configuration\x12%\n\x07\x63luster\x18\x04 \x01(\x0b\x32\x14.rusdpb.ClusterState\x12\x1d\n\x06leases\x18\x05 \x03(\x0b\x32\r.rusdpb.Lease\x12\x18\n\x10\x63urrent_revision\x18\x06 \x01(\x03\x12\x18\n\x10\x63ompact_revision\x18\x07 \x01(\x03\"\x99\x02\n\x13\x43onfigurationChange\x12.\n\x04type\x18\x01 \x01(\x0e\x32 .rusdpb.ConfigurationChange.Type\x12\x1e\n\x06member\x18\x02 \x01(\x0b\x32\x0e.rusdpb.Member\x12%\n\nrequest_id\x18\x03 \x01(\x0b\x32\x11.rusdpb.RequestId\"\x8a\x01\n\x04Type\x12\x0e\n\nADD_MEMBER\x10\x00\x12\x0f\n\x0b\x41\x44\x44_LEARNER\x10\x01\x12\x13\n\x0fPROMOTE_LEARNER\x10\x02\x12\x11\n\rREMOVE_MEMBER\x10\x03\x12\x11\n\rUPDATE_MEMBER\x10\x04\x12\x11\n\rADD_CANDIDATE\x10\x05\x12\x13\n\x0f\x41\x44MIT_CANDIDATE\x10\x06\"9\n\tRequestId\x12\x0e\n\x06member\x18\x01 \x01(\x04\x12\x0c\n\x04\x62oot\x18\x02 \x01(\r\x12\x0e\n\x06number\x18\x03 \x01(\x04\"A\n\x10MemberAttributes\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x63lient_urls\x18\x03 \x03(\t\"!\n\x0e\x43lusterVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\"1\n\x08Identity\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\x11\n\tmember_id\x18\x02 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _pool.POOL.AddSerializedFile(b'\n\x11\x65tcdpb/rusd.proto\x12\x06rusdpb\x1a\x10\x65tcdpb/rpc.proto\"^\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tpeer_urls\x18\x03 \x03(\t\x12\x13\n\x0b\x63lient_urls\x18\x04 \x03(\t\x12\x12\n\nis_learner\x18\x05 \x01(\x08\"A\n\x05\x41larm\x12\x11\n\tmember_id\x18\x01 \x01(\x04\x12%\n\x04type\x18\x02 \x01(\x0e\x32\x17.etcdserverpb.AlarmType\"7\n\x05Lease\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0b\n\x03ttl\x18\x02 \x01(\x03\x12\x15\n\rremaining_ttl\x18\x03 \x01(\x03\"1\n\rConfiguration\x12\x0e\n\x06voters\x18\x01 \x03(\x04\x12\x10\n\x08learners\x18\x02 \x03(\x04\"\xc0\x01\n\x0c\x43lusterState\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\x1f\n\x07members\x18\x02 \x03(\x0b\x32\x0e.rusdpb.Member\x12\x13\n\x0bremoved_ids\x18\x03 \x03(\x04\x12\x17\n\x0f\x63luster_version\x18\x04 \x01(\t\x12\x1d\n\x06\x61larms\x18\x05 \x03(\x0b\x32\r.rusdpb.Alarm\x12.\n\tdowngrade\x18\x06 \x01(\x0b\x32\x1b.etcdserverpb.DowngradeInfo\"\xd5\x01\n\x0eSnapshotHeader\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12,\n\rconfiguration\x18\x03 \x01(\x0b\x32\x15.rusdpb.Configuration\x12%\n\x07\x63luster\x18\x04 \x01(\x0b\x32\x14.rusdpb.ClusterState\x12\x1d\n\x06leases\x18\x05 \x03(\x0b\x32\r.rusdpb.Lease\x12\x18\n\x10\x63urrent_revision\x18\x06 \x01(\x03\x12\x18\n\x10\x63ompact_revision\x18\x07 \x01(\x03\"\x99\x02\n\x13\x43onfigurationChange\x12.\n\x04type\x18\x01 \x01(\x0e\x32 .rusdpb.ConfigurationChange.Type\x12\x1e\n\x06member\x18\x02 \x01(\x0b\x32\x0e.rusdpb.Member\x12%\n\nrequest_id\x18\x03 \x01(\x0b\x32\x11.rusdpb.RequestId\"\x8a\x01\n\x04Type\x12\x0e\n\nADD_MEMBER\x10\x00\x12\x0f\n\x0b\x41\x44\x44_LEARNER\x10\x01\x12\x13\n\x0fPROMOTE_LEARNER\x10\x02\x12\x11\n\rREMOVE_MEMBER\x10\x03\x12\x11\n\rUPDATE_MEMBER\x10\x04\x12\x11\n\rADD_CANDIDATE\x10\x05\x12\x13\n\x0f\x41\x44MIT_CANDIDATE\x10\x06\"9\n\tRequestId\x12\x0e\n\x06member\x18\x01 \x01(\x04\x12\x0c\n\x04\x62oot\x18\x02 \x01(\r\x12\x0e\n\x06number\x18\x03 \x01(\x04\"A\n\x10MemberAttributes\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x63lient_urls\x18\x03 \x03(\t\"!\n\x0e\x43lusterVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\"1\n\x08Identity\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\x11\n\tmember_id\x18\x02 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _pool.build_descriptors(DESCRIPTOR, _globals)
@@ -42,19 +42,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIGURATION']._serialized_start=267
   _globals['_CONFIGURATION']._serialized_end=316
   _globals['_CLUSTERSTATE']._serialized_start=319
-  _globals['_CLUSTERSTATE']._serialized_end=463
-  _globals['_SNAPSHOTHEADER']._serialized_start=466
-  _globals['_SNAPSHOTHEADER']._serialized_end=679
-  _globals['_CONFIGURATIONCHANGE']._serialized_start=682
-  _globals['_CONFIGURATIONCHANGE']._serialized_end=963
-  _globals['_CONFIGURATIONCHANGE_TYPE']._serialized_start=825
-  _globals['_CONFIGURATIONCHANGE_TYPE']._serialized_end=963
-  _globals['_REQUESTID']._serialized_start=965
-  _globals['_REQUESTID']._serialized_end=1022
-  _globals['_MEMBERATTRIBUTES']._serialized_start=1024
-  _globals['_MEMBERATTRIBUTES']._serialized_end=1089
-  _globals['_CLUSTERVERSION']._serialized_start=1091
-  _globals['_CLUSTERVERSION']._serialized_end=1124
-  _globals['_IDENTITY']._serialized_start=1126
-  _globals['_IDENTITY']._serialized_end=1175
+  _globals['_CLUSTERSTATE']._serialized_end=511
+  _globals['_SNAPSHOTHEADER']._serialized_start=514
+  _globals['_SNAPSHOTHEADER']._serialized_end=727
+  _globals['_CONFIGURATIONCHANGE']._serialized_start=730
+  _globals['_CONFIGURATIONCHANGE']._serialized_end=1011
+  _globals['_CONFIGURATIONCHANGE_TYPE']._serialized_start=873
+  _globals['_CONFIGURATIONCHANGE_TYPE']._serialized_end=1011
+  _globals['_REQUESTID']._serialized_start=1013
+  _globals['_REQUESTID']._serialized_end=1070
+  _globals['_MEMBERATTRIBUTES']._serialized_start=1072
+  _globals['_MEMBERATTRIBUTES']._serialized_end=1137
+  _globals['_CLUSTERVERSION']._serialized_start=1139
+  _globals['_CLUSTERVERSION']._serialized_end=1172
+  _globals['_IDENTITY']._serialized_start=1174
+  _globals['_IDENTITY']._serialized_end=1223
 # @@protoc_insertion_point(module_scope)

@@ -53,18 +53,20 @@ class Configuration(_message.Message):
     def __init__(self, voters: _Optional[_Iterable[int]] = ..., learners: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ClusterState(_message.Message):
-    __slots__ = ("cluster_id", "members", "removed_ids", "cluster_version", "alarms")
+    __slots__ = ("cluster_id", "members", "removed_ids", "cluster_version", "alarms", "downgrade")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     REMOVED_IDS_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
     ALARMS_FIELD_NUMBER: _ClassVar[int]
+    DOWNGRADE_FIELD_NUMBER: _ClassVar[int]
     cluster_id: int
     members: _containers.RepeatedCompositeFieldContainer[Member]
     removed_ids: _containers.RepeatedScalarFieldContainer[int]
     cluster_version: str
     alarms: _containers.RepeatedCompositeFieldContainer[Alarm]
-    def __init__(self, cluster_id: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., removed_ids: _Optional[_Iterable[int]] = ..., cluster_version: _Optional[str] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ...) -> None: ...
+    downgrade: _rpc_pb2.DowngradeInfo
+    def __init__(self, cluster_id: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., removed_ids: _Optional[_Iterable[int]] = ..., cluster_version: _Optional[str] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., downgrade: _Optional[_Union[_rpc_pb2.DowngradeInfo, _Mapping]] = ...) -> None: ...
 
 class SnapshotHeader(_message.Message):
     __slots__ = ("index", "term", "configuration", "cluster", "leases", "current_revision", "compact_revision")

@@ -24,7 +24,7 @@ from rusd.config.errors import failed_start
 from rusd.peers import PeerError
 from rusd.raft import Entry, HardState, bootstrap
 from rusd.state import Member, cluster_id, member_id
-from rusd.version import MINIMUM_CLUSTER_VERSION, parse_version, speaks
+from rusd.version import parse_version, versions_to_join
 
 if TYPE_CHECKING:
     from rusd.config import Config
@@ -43,7 +43,7 @@ _NO_INFO = "cannot fetch cluster info from peer urls"
 class Strangers(Protocol):
     """Peers of whom nothing is known but their URLs.
 
-    Both raise :class:`PeerError`, also if no answer came within ``timeout`` seconds.
+    All raise :class:`PeerError`, also if no answer came within ``timeout`` seconds.
     """
 
     async def fetch_members(self, url: str, timeout: float) -> tuple[int, Sequence[Member]]:
@@ -51,6 +51,9 @@ class Strangers(Protocol):
 
     async def fetch_version(self, url: str, timeout: float) -> tuple[str, str]:
         """The server's version and the cluster's, as the peer at ``url`` has them."""
+
+    async def fetch_downgrade_enabled(self, url: str, timeout: float) -> bool:
+        """Whether the peer's cluster is on its way to an older version."""
 
 
 class PeerPorts:
@@ -64,6 +67,9 @@ class PeerPorts:
 
     async def fetch_version(self, url: str, timeout: float) -> tuple[str, str]:
         return await peers.fetch_version(self._environment, url, timeout=timeout)
+
+    async def fetch_downgrade_enabled(self, url: str, timeout: float) -> bool:
+        return await peers.fetch_downgrade_enabled(self._environment, url, timeout=timeout)
 
 
 @attrs.frozen
@@ -192,25 +198,41 @@ def _resolved(text: str) -> Url | str:
 
 
 async def _is_compatible(own: Member, members: Sequence[Member], strangers: Strangers, log: Logger) -> bool:
-    """Whether somebody speaks a cluster version that this server does, and nobody another one."""
+    """Whether somebody speaks a cluster version that this server may join, and nobody another one."""
+    others = [member for member in members if member.id != own.id]
     found = False
-    for member in members:
-        if member.id == own.id:
-            continue
+    lowest, highest = versions_to_join(downgrading=await _is_downgrading(others, strangers, log))
+    for member in others:
         version = await _cluster_version(member, strangers)
-        if version is None:
+        parsed = None if version is None else parse_version(version)
+        if parsed is None:
             log.warn("failed to get version", remote_member_id=f"{member.id:x}")
             continue
-        if not speaks(version):
+        if not lowest <= parsed <= highest:
+            problem = "too low" if parsed < lowest else "too high"
             log.warn(
-                "cluster version of remote member is not compatible",
+                f"cluster version of remote member is not compatible; {problem}",
                 remote_member_id=f"{member.id:x}",
                 remote_member_cluster_version=version,
-                minimum_cluster_version_supported=MINIMUM_CLUSTER_VERSION,
+                lowest_cluster_version_supported=".".join(map(str, lowest)),
+                highest_cluster_version_supported=".".join(map(str, highest)),
             )
             return False
         found = True
     return found
+
+
+async def _is_downgrading(others: Sequence[Member], strangers: Strangers, log: Logger) -> bool:
+    """Whether the cluster is on its way to an older version, as the first member says that knows."""
+    for member in others:
+        problem: object = "it has no peer URL"
+        for url in member.peer_urls:
+            try:
+                return await strangers.fetch_downgrade_enabled(url, FETCH_TIMEOUT_SECONDS)
+            except PeerError as error:
+                problem = error
+        log.warn("failed to get downgrade enabled status", remote_member_id=f"{member.id:x}", error=problem)
+    return False
 
 
 async def _cluster_version(member: Member, strangers: Strangers) -> str | None:
@@ -219,7 +241,7 @@ async def _cluster_version(member: Member, strangers: Strangers) -> str | None:
             _, version = await strangers.fetch_version(url, FETCH_TIMEOUT_SECONDS)
         except PeerError:
             continue
-        return version if parse_version(version) is not None else None
+        return version
     return None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rusd.state import Member, Observer
+from rusd.version import ETCD_VERSION
 
 if TYPE_CHECKING:
     from rusd.background import Compactor
@@ -94,3 +95,6 @@ class ServerObserver(Observer):
         else:
             self._log.info("set initial cluster version", cluster_version=short)
         self._log.info("enabled capabilities for version", cluster_version=short)
+
+    def ready_to_downgrade(self, target: str) -> None:
+        self._log.info("The server is ready to downgrade", target_version=target, server_version=ETCD_VERSION)

@@ -159,6 +159,7 @@ class Parts:
             log,
             own_id=member.member_id,
             request_timeout=self.request_timeout,
+            downgrade_interval=config.downgrade_check_time,
         )
         self._context = Context(
             replica=self.replica,

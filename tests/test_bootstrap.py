@@ -35,6 +35,7 @@ class Others:
 
     members: dict[str, Sequence[Member]] = attrs.field(factory=dict)
     version: str = "3.6.0"
+    downgrading: bool = False
     asked: list[str] = attrs.field(factory=list)
 
     async def fetch_members(self, url: str, timeout: float) -> tuple[int, Sequence[Member]]:
@@ -47,6 +48,11 @@ class Others:
         if url not in self.members:
             raise PeerError("nobody is there")
         return "3.6.14", self.version
+
+    async def fetch_downgrade_enabled(self, url: str, timeout: float) -> bool:
+        if url not in self.members:
+            raise PeerError("nobody is there")
+        return self.downgrading
 
 
 async def start(configuration: Config, others: Others) -> Beginning:
@@ -128,6 +134,12 @@ async def test_who_joins_finds_itself_by_its_urls_and_begins_with_nothing() -> N
 async def test_who_can_t_join_is_told_why(members: list[Member] | None, version: str, words: str) -> None:
     others = Others({} if members is None else {"http://10.0.0.1:2380": members}, version)
     assert words in await refusal(config("c", initial_cluster_state="existing"), others)
+
+
+async def test_only_the_next_newer_server_joins_a_cluster_that_is_on_its_way_down() -> None:
+    joining = config("c", initial_cluster_state="existing")
+    others = Others({"http://10.0.0.1:2380": RUNNING}, downgrading=True)
+    assert await refusal(joining, others) == "incompatible with current running cluster"
 
 
 def test_who_joins_must_be_listed_and_nobody_twice() -> None:

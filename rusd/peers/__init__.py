@@ -29,7 +29,7 @@ from rusd.peers.transport import PeerTransport
 from rusd.replica.peers import PeerError
 
 if TYPE_CHECKING:
-    from rusd.peers.http import fetch_members, fetch_version
+    from rusd.peers.http import fetch_downgrade_enabled, fetch_members, fetch_version
 
 __all__ = [
     "Identity",
@@ -38,6 +38,7 @@ __all__ = [
     "PeerTransport",
     "Timing",
     "address_of",
+    "fetch_downgrade_enabled",
     "fetch_members",
     "fetch_version",
     "peer_limits",

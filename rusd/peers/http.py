@@ -61,6 +61,16 @@ async def fetch_version(
     return server, cluster
 
 
+async def fetch_downgrade_enabled(
+    environment: Environment, url: str, *, timeout: float = REQUEST_SECONDS
+) -> bool:
+    """Whether the cluster is on its way to an older version.  Raises :class:`PeerError`."""
+    _, body = await get(environment, url, "/downgrade/enabled", timeout=timeout)
+    if body not in (b"true", b"false"):
+        raise PeerError("an answer that is neither true nor false")
+    return body == b"true"
+
+
 async def get(
     environment: Environment, url: str, path: str, *, timeout: float = REQUEST_SECONDS
 ) -> tuple[dict[bytes, bytes], bytes]:

@@ -93,6 +93,15 @@ NOT_ENOUGH_STARTED = _Reason(
     Code.UNKNOWN, "etcdserver: re-configuration failed due to not enough started members"
 )
 UNHEALTHY = _Reason(Code.UNAVAILABLE, "etcdserver: unhealthy cluster")
+WRONG_DOWNGRADE_FORMAT = _Reason(Code.INVALID_ARGUMENT, "etcdserver: wrong downgrade target version format")
+INVALID_DOWNGRADE_TARGET = _Reason(Code.INVALID_ARGUMENT, "etcdserver: invalid downgrade target version")
+NO_CLUSTER_VERSION = _Reason(
+    Code.FAILED_PRECONDITION, "etcdserver: cluster version not found during downgrade"
+)
+DOWNGRADE_IN_PROGRESS = _Reason(
+    Code.FAILED_PRECONDITION, "etcdserver: cluster has a downgrade job in progress"
+)
+UNKNOWN_METHOD = _Reason(Code.UNKNOWN, "etcdserver: unknown method")
 LEARNER = _Reason(Code.FAILED_PRECONDITION, "etcdserver: rpc not supported for learner")
 
 REFUSALS = (*STATE_ERRORS, ReplicaError)

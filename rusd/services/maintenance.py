@@ -13,6 +13,7 @@ from rusd.lease import LeaseCut
 from rusd.mvcc import MvccError
 from rusd.services import errors
 from rusd.services.context import Context
+from rusd.services.downgrade import Downgrade
 from rusd.services.hashing import finish_hash
 from rusd.services.remote import Handler
 from rusd.state import AlarmResult, Kind, alarm_name
@@ -27,6 +28,7 @@ class MaintenanceService:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._downgrade = Downgrade(context)
 
     def register(self, registry: Registry) -> None:
         """Make the service's methods known."""
@@ -37,6 +39,7 @@ class MaintenanceService:
         registry.task(service + "Hash", rpc_pb2.HashRequest, self.hash)
         registry.task(service + "HashKV", rpc_pb2.HashKVRequest, self.hash_kv)
         registry.task(service + "MoveLeader", rpc_pb2.MoveLeaderRequest, self.move_leader)
+        registry.task(service + "Downgrade", rpc_pb2.DowngradeRequest, self.downgrade)
 
     def peer_methods(self) -> dict[str, Handler]:
         """What other members ask this one."""
@@ -71,7 +74,9 @@ class MaintenanceService:
             isLearner=machine.members.is_learner(context.header.member_id),
             storageVersion=storage_version(machine.cluster_version),
             dbSizeQuota=quota.limit,
-            downgradeInfo=rpc_pb2.DowngradeInfo(),
+            downgradeInfo=rpc_pb2.DowngradeInfo(
+                enabled=bool(machine.downgrade_target), targetVersion=machine.downgrade_target
+            ),
         )
         return context.header.now() + response.SerializeToString()
 
@@ -128,6 +133,11 @@ class MaintenanceService:
             took=f"{took:.6f}s",
         )
         return b""
+
+    async def downgrade(self, _call: Call, request: rpc_pb2.DowngradeRequest) -> bytes:
+        """See whether the cluster could go back to an older version, begin that, or call it off."""
+        response = await self._downgrade.answer(request)
+        return self._context.header.now() + response.SerializeToString()
 
     async def _hash_kv_for_peer(self, payload: bytes) -> bytes:
         return await self._hash_kv(rpc_pb2.HashKVRequest.FromString(payload))

@@ -89,6 +89,7 @@ class Loading:
         machine.alarms.load((alarm.member_id, alarm.type) for alarm in cluster.alarms)
         machine.members.load(map(_member, cluster.members), cluster.removed_ids)
         machine.cluster_version = cluster.cluster_version
+        machine.downgrade_target = cluster.downgrade.targetVersion if cluster.downgrade.enabled else ""
         return former, leases
 
 

@@ -84,6 +84,9 @@ class Observer:
     def cluster_version_changed(self, version: str, before: str) -> None:
         """The members agreed on what they speak; ``before`` is "" if they had not yet."""
 
+    def ready_to_downgrade(self, target: str) -> None:
+        """The members agreed to speak ``target`` although they all know a newer version."""
+
     def member_added(self, member: Member) -> None:
         """A configuration entry brought in a member."""
 
@@ -130,6 +133,8 @@ class StateMachine:
         self.alarms = Alarms()
         self.members = Membership()
         self.cluster_version = ""
+        self.downgrade_target = ""
+        """The older version that the cluster is on its way to, as "3.5.0"; empty if it is not."""
         handlers: dict[Kind, Callable[..., object]] = {
             Kind.PUT: self._put,
             Kind.DELETE_RANGE: self._delete_range,
@@ -142,6 +147,7 @@ class StateMachine:
             Kind.CLUSTER_VERSION: self._set_cluster_version,
             Kind.MEMBER_ATTRIBUTES: self._set_member_attributes,
             Kind.MEMBER_UPDATE: self._update_member,
+            Kind.DOWNGRADE: self._set_downgrade,
         }
         # By number: an enum's hash is a Python function, and this is asked for every entry.
         self._handlers = [handlers[kind] for kind in sorted(handlers)]
@@ -354,6 +360,11 @@ class StateMachine:
     def _set_cluster_version(self, request: rusd_pb2.ClusterVersion, _turn: Turn) -> None:
         before, self.cluster_version = self.cluster_version, request.version
         self.observer.cluster_version_changed(request.version, before)
+        if request.version == self.downgrade_target:
+            self.observer.ready_to_downgrade(request.version)
+
+    def _set_downgrade(self, request: rpc_pb2.DowngradeInfo, _turn: Turn) -> None:
+        self.downgrade_target = request.targetVersion if request.enabled else ""
 
     def _set_member_attributes(self, request: rusd_pb2.MemberAttributes, _turn: Turn) -> None:
         self.members.set_attributes(request.id, request.name, request.client_urls)

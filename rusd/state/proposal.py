@@ -44,6 +44,7 @@ class Kind(enum.IntEnum):
     CLUSTER_VERSION = 9
     MEMBER_ATTRIBUTES = 10
     MEMBER_UPDATE = 11
+    DOWNGRADE = 12
 
 
 REQUEST_TYPES: dict[Kind, type[Message]] = {
@@ -58,6 +59,7 @@ REQUEST_TYPES: dict[Kind, type[Message]] = {
     Kind.CLUSTER_VERSION: rusd_pb2.ClusterVersion,
     Kind.MEMBER_ATTRIBUTES: rusd_pb2.MemberAttributes,
     Kind.MEMBER_UPDATE: rusd_pb2.Member,
+    Kind.DOWNGRADE: rpc_pb2.DowngradeInfo,
 }
 
 

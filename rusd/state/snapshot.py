@@ -89,7 +89,7 @@ def _lease_field(lease: LeaseState) -> bytes:
 
 
 def _cluster_state(machine: StateMachine) -> rusd_pb2.ClusterState:
-    return rusd_pb2.ClusterState(
+    state = rusd_pb2.ClusterState(
         members=[
             rusd_pb2.Member(
                 id=member.id,
@@ -107,3 +107,6 @@ def _cluster_state(machine: StateMachine) -> rusd_pb2.ClusterState:
             for member, alarm in machine.alarms.active()
         ],
     )
+    if machine.downgrade_target:
+        state.downgrade.enabled, state.downgrade.targetVersion = True, machine.downgrade_target
+    return state

@@ -272,6 +272,7 @@ def summary(machine: StateMachine) -> tuple[object, ...]:
         machine.members.all(),
         machine.members.removed(),
         machine.cluster_version,
+        machine.downgrade_target,
     )
 
 

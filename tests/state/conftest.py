@@ -109,6 +109,12 @@ steps = st.one_of(
         st.builds(rusd_pb2.ClusterVersion, version=st.sampled_from(["3.6.0", "3.7.0"])),
     ),
     st.tuples(st.just(Kind.MEMBER_ATTRIBUTES), attributes),
+    st.tuples(
+        st.just(Kind.DOWNGRADE),
+        st.builds(
+            rpc_pb2.DowngradeInfo, enabled=st.booleans(), targetVersion=st.sampled_from(["3.5.0", "3.6.0"])
+        ),
+    ),
 )
 
 
@@ -191,6 +197,7 @@ class Machine:
             machine.members.all(),
             machine.members.removed(),
             machine.cluster_version,
+            machine.downgrade_target,
         )
 
     def history(self, since: int = 1) -> list[tuple[int, list[bytes]]]:

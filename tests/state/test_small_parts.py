@@ -65,6 +65,7 @@ def test_every_kind_has_a_request_and_a_number_for_ever() -> None:
         "CLUSTER_VERSION": 9,
         "MEMBER_ATTRIBUTES": 10,
         "MEMBER_UPDATE": 11,
+        "DOWNGRADE": 12,
     }
 
 
