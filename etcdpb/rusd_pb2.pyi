@@ -138,6 +138,18 @@ class ClusterVersion(_message.Message):
     version: str
     def __init__(self, version: _Optional[str] = ...) -> None: ...
 
+class LeaseInternalRequest(_message.Message):
+    __slots__ = ("LeaseTimeToLiveRequest",)
+    LEASETIMETOLIVEREQUEST_FIELD_NUMBER: _ClassVar[int]
+    LeaseTimeToLiveRequest: _rpc_pb2.LeaseTimeToLiveRequest
+    def __init__(self, LeaseTimeToLiveRequest: _Optional[_Union[_rpc_pb2.LeaseTimeToLiveRequest, _Mapping]] = ...) -> None: ...
+
+class LeaseInternalResponse(_message.Message):
+    __slots__ = ("LeaseTimeToLiveResponse",)
+    LEASETIMETOLIVERESPONSE_FIELD_NUMBER: _ClassVar[int]
+    LeaseTimeToLiveResponse: _rpc_pb2.LeaseTimeToLiveResponse
+    def __init__(self, LeaseTimeToLiveResponse: _Optional[_Union[_rpc_pb2.LeaseTimeToLiveResponse, _Mapping]] = ...) -> None: ...
+
 class Identity(_message.Message):
     __slots__ = ("cluster_id", "member_id")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]

@@ -77,7 +77,7 @@ class Life(Parts):
         self._network.register(registry, self._services.peer_methods())
         nursery.start_soon(self._poller.run)
         await nursery.start(self._network.run, self.replica)
-        routes = PeerRoutes(self._machine, self._member.cluster_id)
+        routes = PeerRoutes(self._context, self._services)
         for listener in listeners.peer:
             server = NetServer(
                 registry,

@@ -2,7 +2,7 @@
 
 * :mod:`~rusd.gateway.routes`: which path of the client port goes where, and ``/version``
 * :mod:`~rusd.gateway.health`: ``/health``, ``/livez``, ``/readyz``
-* :mod:`~rusd.gateway.peer`: the peer port's ``/members`` and ``/version``
+* :mod:`~rusd.gateway.peer`: the peer port's ``/members``, ``/version`` and what else etcd's members ask there
 """
 
 from rusd.gateway.health import Health

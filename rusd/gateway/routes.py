@@ -40,7 +40,7 @@ class Routes:
         if slash and (not name or head in ("health", "version")):
             return not_found()
         if request.method != "GET":
-            return HttpResponse(405, [_TEXT, _NOSNIFF, (b"Allow", b"GET")], b"Method Not Allowed\n")
+            return method_not_allowed("GET")
         if head == "version":
             return version_response(self._cluster_version())
         if head == "health":
@@ -56,10 +56,27 @@ def version_response(cluster_version: str) -> HttpResponse:
         "etcdcluster": cluster_version or "not_decided",
         "storage": storage_version(cluster_version) or "unknown",
     }
-    encoded = json.dumps(body, separators=(",", ":")).encode()
-    return HttpResponse(200, [(b"Content-Type", b"application/json")], encoded)
+    return json_response(body)
+
+
+def json_response(value: object, *, status: int = 200, newline: bool = False) -> HttpResponse:
+    """``value`` as Go writes JSON: without spaces; ``newline``: with one at its end."""
+    encoded = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return HttpResponse(status, [(b"Content-Type", b"application/json")], encoded + b"\n" * newline)
+
+
+def text_response(status: int, text: str) -> HttpResponse:
+    """As Go's HTTP server answers with an error: a line of text."""
+    return HttpResponse(status, [_TEXT, _NOSNIFF], text.encode() + b"\n")
 
 
 def not_found() -> HttpResponse:
     """As Go's HTTP server answers what it does not know."""
-    return HttpResponse(404, [_TEXT, _NOSNIFF], b"404 page not found\n")
+    return text_response(404, "404 page not found")
+
+
+def method_not_allowed(allowed: str) -> HttpResponse:
+    """For another method than the one ``allowed``; it is told unless it is empty."""
+    response = text_response(405, "Method Not Allowed")
+    headers = [*response.headers, (b"Allow", allowed.encode())] if allowed else response.headers
+    return HttpResponse(response.status, headers, response.body)

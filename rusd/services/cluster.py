@@ -118,10 +118,13 @@ class ClusterService:
         return self._header() + response.SerializeToString()
 
     async def member_promote(self, _call: Call, request: rpc_pb2.MemberPromoteRequest) -> bytes:
-        """Give a learner its vote.  Only the leader knows how much of the log the learner has."""
-        payload = request.SerializeToString()
-        encoded = await self._context.leader.answer(PROMOTE, payload, self._promote_for_peer)
-        return self._header() + encoded
+        """Give a learner its vote."""
+        return self._header() + await self.promote(request.ID)
+
+    async def promote(self, learner: int) -> bytes:
+        """The same; the answer has no header.  Only the leader knows how much of the log the learner has."""
+        payload = rpc_pb2.MemberPromoteRequest(ID=learner).SerializeToString()
+        return await self._context.leader.answer(PROMOTE, payload, self._promote_for_peer)
 
     async def _promote_for_peer(self, payload: bytes) -> bytes:
         """The answer without a header, which is that of the member the client asked."""

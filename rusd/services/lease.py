@@ -114,7 +114,7 @@ class LeaseService:
         leader = self._context.leader
         if leader.is_here:
             try:
-                return await self._renew_here(lease_id)
+                return await self.renew_here(lease_id)
             except NotLeaderHereError:  # by now it is somebody else
                 pass
         request = rpc_pb2.LeaseKeepAliveRequest(ID=lease_id).SerializeToString()
@@ -123,11 +123,10 @@ class LeaseService:
 
     async def _renew_for_peer(self, payload: bytes) -> bytes:
         request = rpc_pb2.LeaseKeepAliveRequest.FromString(payload)
-        ttl = await self._renew_here(request.ID)
-        return _renewed(request.ID, ttl)
+        return _renewed(request.ID, await self.renew_here(request.ID))
 
-    async def _renew_here(self, lease_id: int) -> int:
-        """:meth:`_renew` on the leader.  Raises :class:`NotLeaderHereError`, :class:`StatusError`."""
+    async def renew_here(self, lease_id: int) -> int:
+        """The same on the leader.  Raises :class:`NotLeaderHereError`, :class:`StatusError`."""
         context = self._context
         lessor = context.lessor
         if not context.leader.is_here:
@@ -179,12 +178,20 @@ class LeaseService:
         return self._context.header.now() + answer
 
     async def _time_to_live_for_peer(self, payload: bytes) -> bytes:
-        """The answer without a header, which is that of the member the client asked."""
+        return await self.time_to_live_here(rpc_pb2.LeaseTimeToLiveRequest.FromString(payload))
+
+    async def time_to_live_here(self, request: rpc_pb2.LeaseTimeToLiveRequest) -> bytes:
+        """The leader's answer without a header, which is that of the member the client asked.
+
+        Raises :class:`NotLeaderHereError`, :class:`StatusError`.
+        """
         context = self._context
         if not context.leader.is_here:
             raise NotLeaderHereError
-        request = rpc_pb2.LeaseTimeToLiveRequest.FromString(payload)
-        await context.replica.wait_linearizable()
+        try:
+            await context.replica.wait_linearizable()
+        except errors.REFUSALS as error:
+            raise errors.from_state(error) from error
         answer = self._time_to_live(request, b"")
         return answer if isinstance(answer, bytes) else await collect(answer)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import google_crc32c
 import trio
@@ -20,6 +20,9 @@ from rusd.state import AlarmResult, Kind, alarm_name
 from rusd.steps import PAGE, Steps, Turn
 from rusd.version import ETCD_VERSION, storage_version
 
+if TYPE_CHECKING:
+    from rusd.mvcc import HashKv
+
 HASH_KV = "hash_kv"
 
 
@@ -28,7 +31,7 @@ class MaintenanceService:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._downgrade = Downgrade(context)
+        self.downgrading = Downgrade(context)
 
     def register(self, registry: Registry) -> None:
         """Make the service's methods known."""
@@ -136,7 +139,7 @@ class MaintenanceService:
 
     async def downgrade(self, _call: Call, request: rpc_pb2.DowngradeRequest) -> bytes:
         """See whether the cluster could go back to an older version, begin that, or call it off."""
-        response = await self._downgrade.answer(request)
+        response = await self.downgrading.answer(request)
         return self._context.header.now() + response.SerializeToString()
 
     async def _hash_kv_for_peer(self, payload: bytes) -> bytes:
@@ -148,17 +151,23 @@ class MaintenanceService:
 
     async def _hash_kv(self, request: rpc_pb2.HashKVRequest) -> bytes:
         try:
-            job = self._context.machine.store.hash_kv(request.revision)
+            revision, result = await self.history_hash(request.revision)
         except MvccError as error:
             raise errors.from_state(error) from error
-        header = self._context.header.at(job.current_revision)
-        result = await finish_hash(job, self._context.work)
         response = rpc_pb2.HashKVResponse(
             hash=result.hash,
             compact_revision=result.compact_revision,
             hash_revision=result.hash_revision,
         )
-        return header + response.SerializeToString()
+        return self._context.header.at(revision) + response.SerializeToString()
+
+    async def history_hash(self, revision: int) -> tuple[int, HashKv]:
+        """The hash over the history up to ``revision``, and what was current when that was begun.
+
+        Raises :class:`~rusd.mvcc.MvccError`.
+        """
+        job = self._context.machine.store.hash_kv(revision)
+        return job.current_revision, await finish_hash(job, self._context.work)
 
 
 def _alarm_text(member: int, alarm: int) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import attrs
-import h11
 import pytest
 import trio
 import trio.testing
 
 from etcdpb.rpc_pb2 import CORRUPT, NOSPACE, AlarmRequest
 from rusd.testing import ApplyGate
+from tests.support import http
+from tests.support.http import Answer
 from tests.support.inprocess import Etcd, running
 
 TEXT = "text/plain; charset=utf-8"
@@ -23,34 +23,9 @@ CORS = {
 }
 
 
-@attrs.frozen
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: str
-
-
 async def ask(etcd: Etcd, target: str, method: str = "GET", *, url: str = "") -> Answer:
     """One request on a connection of its own."""
-    host, _, port = (url or etcd.server.client_urls[0]).removeprefix("http://").rpartition(":")
-    channel = await etcd.environment.transport.connect(host, int(port))
-    connection = h11.Connection(h11.CLIENT)
-    try:
-        request = h11.Request(method=method, target=target, headers=[("Host", "test")])
-        channel.try_send(connection.send(request) + connection.send(h11.EndOfMessage()))
-        status, headers, body = 0, {}, b""
-        while not isinstance(event := connection.next_event(), h11.EndOfMessage):
-            if isinstance(event, h11.Response):
-                status = event.status_code
-                headers = {name.decode(): value.decode() for name, value in event.headers}
-            elif isinstance(event, h11.Data):
-                body += event.data
-            elif event is h11.NEED_DATA:
-                await channel.wait_readable()
-                connection.receive_data(channel.try_receive(65536) or b"")
-        return Answer(status, headers, body.decode())
-    finally:
-        channel.close()
+    return await http.ask(etcd.environment, url or etcd.server.client_urls[0], target, method)
 
 
 async def raise_alarm(etcd: Etcd, kind: Any, action: Any = AlarmRequest.ACTIVATE) -> None:
