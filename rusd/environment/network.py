@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import resource
 import socket
 from typing import Protocol
@@ -167,7 +168,10 @@ class SocketTransport:
         return SocketListener(sock)
 
     async def connect(self, host: str, port: int) -> SocketChannel:
-        stream = await trio.open_tcp_stream(host, port)
+        try:
+            stream = await trio.open_tcp_stream(host, port)
+        except UnicodeError as error:  # no name at all, such as "a..b"; members' URLs are anybody's text
+            raise OSError(errno.EINVAL, f"bad host name {host!r}: {error}") from None
         # Trio's wrapper has done its work (happy eyeballs); we keep the bare socket.
         fd = stream.socket.detach()
         return SocketChannel(socket.socket(fileno=fd))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from rusd.environment import real_environment
 from rusd.net import HttpRequest, HttpResponse
 from rusd.peers import PeerError, fetch_members, fetch_version
 from rusd.state.members import Member
@@ -140,6 +141,12 @@ async def test_a_peer_that_goes_in_the_middle_of_its_answer_is_an_error(
             with pytest.raises(PeerError):
                 await fetch_members(a.environment, [f"http://127.0.0.1:{listener.address[1]}"])
         listener.close()
+
+
+@pytest.mark.parametrize("host", ["a..b", ".", "a" * 70, "\u0130" * 40])
+async def test_a_name_that_is_none_is_one_that_is_not_found(host: str) -> None:
+    with pytest.raises(PeerError, match="bad host name"):
+        await fetch_version(real_environment(), f"http://{host}:1")
 
 
 @pytest.mark.parametrize("url", ["https://h:1", "unix://x:1", "http://h", "http://h:99999", "h:1", ""])
