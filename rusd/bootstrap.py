@@ -19,7 +19,7 @@ import attrs
 
 from etcdpb import rusd_pb2
 from rusd import peers
-from rusd.config import Url, check_bootstrap, check_join, parse_initial_cluster, parse_url, resolved
+from rusd.config import check_unique, listed_members, mismatch, parse_initial_cluster
 from rusd.config.errors import failed_start
 from rusd.peers import PeerError
 from rusd.raft import Entry, HardState, bootstrap
@@ -27,6 +27,7 @@ from rusd.state import Member, cluster_id, member_id
 from rusd.version import parse_version, versions_to_join
 
 if TYPE_CHECKING:
+    from rusd.addresses import Addresses
     from rusd.config import Config
     from rusd.environment import Environment
     from rusd.logs import Logger
@@ -81,10 +82,14 @@ class Beginning:
     entries: Sequence[Entry] = ()
 
 
-async def begin(config: Config, strangers: Strangers, log: Logger) -> Beginning:
+async def begin(config: Config, strangers: Strangers, addresses: Addresses, log: Logger) -> Beginning:
     """The beginning that ``config`` asks for.  Raises :class:`~rusd.config.UsageError`."""
     if config.initial_cluster_state == "existing":
-        return await _join(config, strangers, log)
+        return await _join(config, strangers, addresses, log)
+    own_urls = listed_members(config)[config.name]
+    difference = await addresses.difference(map(str, config.initial_advertise_peer_urls), map(str, own_urls))
+    if difference:
+        raise mismatch(config, own_urls, difference)
     beginning = found(config)
     own = beginning.identity.member_id
     if await _was_here_before(own, _others(config), strangers):
@@ -97,7 +102,7 @@ async def begin(config: Config, strangers: Strangers, log: Logger) -> Beginning:
 
 def found(config: Config) -> Beginning:
     """A founder's beginning, the same for each of them.  Raises :class:`~rusd.config.UsageError`."""
-    check_bootstrap(config)
+    check_unique(listed_members(config))
     members = _founders(config)
     own = members[config.name]
     ids = [member.id for member in members.values()]
@@ -137,11 +142,12 @@ async def _was_here_before(own: int, urls: Sequence[str], strangers: Strangers) 
 # -- joining -------------------------------------------------------------------------------
 
 
-async def _join(config: Config, strangers: Strangers, log: Logger) -> Beginning:
-    check_join(config)
+async def _join(config: Config, strangers: Strangers, addresses: Addresses, log: Logger) -> Beginning:
+    # Its URLs were announced when it was added, so those it advertises now don't matter.
+    check_unique(listed_members(config))
     cluster, members = await _ask_around(_others(config), strangers, log)
     try:
-        own = _find_own(config, members)
+        own = await _find_own(config, members, addresses)
     except ValueError as error:
         raise failed_start(f"error validating peerURLs {_in_go(cluster, members)}: {error}") from None
     if not await _is_compatible(own, members, strangers, log):
@@ -165,36 +171,36 @@ async def _ask_around(urls: Sequence[str], strangers: Strangers, log: Logger) ->
     raise failed_start(f"{_NO_INFO}: could not retrieve cluster information from the given URLs")
 
 
-def _find_own(config: Config, members: Sequence[Member]) -> Member:
+async def _find_own(config: Config, members: Sequence[Member], addresses: Addresses) -> Member:
     """This member among those of the cluster; each of which ``--initial-cluster`` must list."""
-    listed = parse_initial_cluster(config.initial_cluster)
-    known = {name: _form(map(str, urls)) for name, urls in listed.items()}
-    if len(members) != len(known):
+    initial = parse_initial_cluster(config.initial_cluster)
+    listed = {name: list(map(str, urls)) for name, urls in initial.items()}
+    if len(members) != len(listed):
         raise ValueError("member count is unequal")
-    names = {form: name for name, form in known.items()}
     own: Member | None = None
     for member in members:
-        name = names.get(_form(member.peer_urls))
-        if name is None:
-            listing = " ".join(member.peer_urls)
-            raise ValueError(f"PeerURLs: no match found for existing member ({member.id:x}, [{listing}])")
-        if name == config.name:
+        if await _name_of(member, listed, addresses) == config.name:
             own = member
     if own is None:
         raise ValueError(f"unmatched member with the name {config.name}")
     return own
 
 
-def _form(urls: Iterable[str]) -> frozenset[Url | str]:
-    """URLs in a form in which lists that mean the same are equal."""
-    return frozenset(map(_resolved, urls))
-
-
-def _resolved(text: str) -> Url | str:
-    try:
-        return resolved(parse_url(text))
-    except ValueError:  # of a member that was updated to nonsense, which nobody checks
-        return text
+async def _name_of(member: Member, listed: Mapping[str, Sequence[str]], addresses: Addresses) -> str:
+    """Under which name a member of the cluster is listed.  Raises :class:`ValueError`."""
+    for name, urls in listed.items():  # nothing has to be looked up for most
+        if sorted(urls) == sorted(member.peer_urls):
+            return name
+    difference = ""
+    for name, urls in listed.items():
+        difference = await addresses.difference(member.peer_urls, urls)
+        if not difference:
+            return name
+    listing = " ".join(member.peer_urls)
+    raise ValueError(
+        f"PeerURLs: no match found for existing member ({member.id:x}, [{listing}]), "
+        f"last resolver error ({difference})"
+    )
 
 
 async def _is_compatible(own: Member, members: Sequence[Member], strangers: Strangers, log: Logger) -> bool:

@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
+from rusd.addresses import Addresses
 from rusd.bootstrap import PeerPorts, Strangers, begin
 from rusd.config import Config, UsageError, validate
 from rusd.environment import Clock, Environment, MemoryDisk, real_environment
@@ -132,7 +133,8 @@ async def _open(
             "Initialize and start etcd server" if is_new else "server has already been initialized",
             data_dir=config.directory,
         )
-        beginning = await begin(config, strangers, log) if is_new else None
+        addresses = Addresses(environment.resolver, environment.clock, log)
+        beginning = await begin(config, strangers, addresses, log) if is_new else None
         return open_member(config, environment, machine, log, beginning)
     except UsageError as error:
         raise StartError(error.message) from error

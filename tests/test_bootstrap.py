@@ -9,8 +9,9 @@ from typing import Any
 import attrs
 import pytest
 
+from rusd.addresses import Addresses
 from rusd.bootstrap import Beginning, begin, found
-from rusd.config import Config, UsageError, check_join, parse_urls
+from rusd.config import Config, UsageError, parse_urls
 from rusd.forcing import sole_member_entries
 from rusd.logs import make_logger
 from rusd.peers import PeerError
@@ -55,8 +56,20 @@ class Others:
         return self.downgrading
 
 
-async def start(configuration: Config, others: Others) -> Beginning:
-    return await begin(configuration, others, make_logger(ListSink(), ManualClock()))
+class Names:
+    """What is known of hosts; an address is its own."""
+
+    def __init__(self, **names: str) -> None:
+        self._names = names
+
+    async def address(self, host: str) -> str:
+        return self._names.get(host, host)
+
+
+async def start(configuration: Config, others: Others, names: Names = Names()) -> Beginning:  # noqa: B008
+    clock = ManualClock()
+    log = make_logger(ListSink(), clock)
+    return await begin(configuration, others, Addresses(names, clock, log), log)
 
 
 async def refusal(configuration: Config, others: Others) -> str:
@@ -142,22 +155,60 @@ async def test_only_the_next_newer_server_joins_a_cluster_that_is_on_its_way_dow
     assert await refusal(joining, others) == "incompatible with current running cluster"
 
 
-def test_who_joins_must_be_listed_and_nobody_twice() -> None:
-    check_join(config("c", initial_advertise_peer_urls=parse_urls("http://elsewhere:1")))
-    with pytest.raises(UsageError, match="couldn't find local name"):
-        check_join(config("d"))
-    with pytest.raises(UsageError, match="has duplicate url"):
-        check_join(config("a", initial_cluster=CLUSTER + ",d=http://10.0.0.1:2380"))
+async def test_who_joins_must_be_listed_and_nobody_twice() -> None:
+    others = Others({"http://10.0.0.2:2380": RUNNING})
+    elsewhere = {"initial_cluster_state": "existing", "initial_advertise_peer_urls": parse_urls("http://x:1")}
+    assert (await start(config("c", **elsewhere), others)).identity.member_id == 3
+    assert "couldn't find local name" in await refusal(config("d", **elsewhere), others)
+    twice = config("a", **elsewhere, initial_cluster=CLUSTER + ",d=http://10.0.0.1:2380")
+    assert "has duplicate url" in await refusal(twice, others)
 
 
-def test_urls_advertised_and_listed_must_be_the_same() -> None:
-    both = parse_urls("http://10.0.0.1:2380,http://10.0.0.1:2381")
-    with pytest.raises(UsageError) as caught:
-        found(config("a", initial_advertise_peer_urls=both))
-    assert caught.value.message == (
-        "--initial-advertise-peer-urls has http://10.0.0.1:2381 but missing from "
-        "--initial-cluster=a=http://10.0.0.1:2380,a=http://10.0.0.1:2381"
-    )
+async def test_who_joins_may_name_hosts_that_the_cluster_knows_by_address() -> None:
+    listed = CLUSTER.replace("10.0.0.3", "three").replace("10.0.0.2", "two")
+    others = Others({"http://10.0.0.1:2380": RUNNING})
+    joining = config("c", initial_cluster_state="existing", initial_cluster=listed)
+    names = Names(two="10.0.0.2", three="10.0.0.3")
+    assert (await start(joining, others, names)).identity.member_id == 3
+    with pytest.raises(UsageError, match="no match found for existing member \\(2, "):
+        await start(joining, others, Names(two="10.0.0.7", three="10.0.0.3"))
+
+
+# Texts as a real etcd has them; what stands in parentheses is 3.6's.
+@pytest.mark.parametrize(
+    ("advertised", "listed", "message"),
+    [
+        (
+            "http://10.0.0.1:2380,http://10.0.0.1:2381",
+            "a=http://10.0.0.1:2380",
+            "--initial-advertise-peer-urls has http://10.0.0.1:2381 but missing from "
+            "--initial-cluster=a=http://10.0.0.1:2380,a=http://10.0.0.1:2381",
+        ),
+        (
+            "http://localhost:2380",
+            "a=http://127.0.0.1:2380",
+            "--initial-cluster has a=http://127.0.0.1:2380 but missing from "
+            "--initial-advertise-peer-urls=http://localhost:2380 "
+            '(resolved urls: "http://localhost:2380" != "http://127.0.0.1:2380")',
+        ),
+        (
+            "http://localhost:2380",
+            "a=http://localhost:2380,a=http://localhost:2380",
+            "failed to resolve http://localhost:2380 to match --initial-cluster=a=http://localhost:2380 "
+            '(len(["http://localhost:2380"]) != len(["http://localhost:2380" "http://localhost:2380"]))',
+        ),
+    ],
+)
+async def test_urls_advertised_and_listed_must_be_the_same(
+    advertised: str, listed: str, message: str
+) -> None:
+    founder = config("a", initial_advertise_peer_urls=parse_urls(advertised), initial_cluster=listed)
+    assert await refusal(founder, Others()) == message
+
+
+async def test_a_founder_may_advertise_a_name_for_its_address() -> None:
+    named = config("a", initial_advertise_peer_urls=parse_urls("http://one:2380"))
+    assert await start(named, Others(), Names(one="10.0.0.1")) == found(config("a"))
 
 
 # -- by force ----------------------------------------------------------------------------------

@@ -86,28 +86,8 @@ def with_ports(config: Config, *, client_ports: Sequence[int], peer_ports: Seque
     return attrs.evolve(changed, initial_cluster=_refounded(config, changed))
 
 
-def check_bootstrap(config: Config) -> None:
-    """Whether a member without data may found its cluster with ``config``, by etcd's rules and in its words.
-
-    Raises :class:`UsageError` with exit code 1.
-    """
-    members = _with_own_name(config)
-    own, advertised = members[config.name], config.initial_advertise_peer_urls
-    if {resolved(url) for url in own} != {resolved(url) for url in advertised}:
-        raise _mismatch(config.name, own, advertised)
-    _check_unique(members)
-
-
-def check_join(config: Config) -> None:
-    """Whether a member without data may ask for its place in a running cluster; like :func:`check_bootstrap`.
-
-    Its URLs were announced when it was added, so those it advertises now don't matter.
-    """
-    _check_unique(_with_own_name(config))
-
-
-def _with_own_name(config: Config) -> Mapping[str, tuple[Url, ...]]:
-    """The initial cluster, which has this member."""
+def listed_members(config: Config) -> Mapping[str, tuple[Url, ...]]:
+    """The initial cluster, which has this member.  Raises :class:`UsageError` with etcd's words."""
     try:
         members = parse_initial_cluster(config.initial_cluster)
     except ValueError as error:
@@ -117,26 +97,36 @@ def _with_own_name(config: Config) -> Mapping[str, tuple[Url, ...]]:
     return members
 
 
-def _mismatch(name: str, own: Sequence[Url], advertised: tuple[Url, ...]) -> UsageError:
-    """Names as they were given: which of them mean the same is told by the comparison alone."""
+def check_unique(members: Mapping[str, Sequence[Url]]) -> None:
+    """Raise a :class:`UsageError` if a URL is listed twice."""
+    listed = [url for urls in members.values() for url in urls]
+    if len(set(listed)) != len(listed):
+        raise failed_start(f"initial cluster {format_initial_cluster(members)} has duplicate url")
+
+
+def mismatch(config: Config, own: Sequence[Url], difference: str) -> UsageError:
+    """Why a founder can't start: its ``own`` URLs in the initial cluster are not those it advertises.
+
+    ``difference`` says in what they differ.
+    """
+    advertised = config.initial_advertise_peer_urls
     missing = [url for url in own if url not in advertised]
     if missing:
-        listed = format_initial_cluster({name: missing})
+        listed = format_initial_cluster({config.name: missing})
         return failed_start(
             f"--initial-cluster has {listed} but missing from "
-            f"--initial-advertise-peer-urls={format_urls(advertised)}"
+            f"--initial-advertise-peer-urls={format_urls(advertised)} ({difference})"
         )
-    extra = format_urls(tuple(url for url in advertised if url not in own))
-    listed = format_initial_cluster({name: advertised})
+    listed = format_initial_cluster({config.name: advertised})
+    extra = [url for url in advertised if url not in own]
+    if extra:
+        return failed_start(
+            f"--initial-advertise-peer-urls has {format_urls(tuple(extra))} but missing from "
+            f"--initial-cluster={listed}"
+        )
     return failed_start(
-        f"--initial-advertise-peer-urls has {extra} but missing from --initial-cluster={listed}"
+        f"failed to resolve {format_urls(advertised)} to match --initial-cluster={listed} ({difference})"
     )
-
-
-def _check_unique(members: Mapping[str, Sequence[Url]]) -> None:
-    addresses = [resolved(url) for urls in members.values() for url in urls]
-    if len(set(addresses)) != len(addresses):
-        raise failed_start(f"initial cluster {format_initial_cluster(members)} has duplicate url")
 
 
 _PAIRS = (
@@ -165,15 +155,9 @@ def _refounded(before: Config, after: Config) -> str:
     try:
         members = dict(parse_initial_cluster(before.initial_cluster))
     except ValueError:
-        return before.initial_cluster  # left to check_bootstrap
+        return before.initial_cluster  # left to listed_members
     own = members.get(before.name, ())
     by_default = "initial-cluster" not in before.explicit
     if own and (by_default or all(url.port == 0 for url in own)):
         members[before.name] = after.initial_advertise_peer_urls
     return format_initial_cluster(members)
-
-
-def resolved(url: Url) -> Url:
-    """``url`` in the form in which two that mean the same are equal."""
-    # Names other than this one are left to the operator: etcd asks the DNS for up to 30 s.
-    return attrs.evolve(url, host="127.0.0.1") if url.host == "localhost" else url

@@ -24,9 +24,11 @@ from rusd.environment.memory import MemoryDisk
 from rusd.environment.network import (
     Channel,
     Listener,
+    Resolver,
     SocketChannel,
     SocketListener,
     SocketTransport,
+    SystemResolver,
     Transport,
     descriptor_limit,
     join_address,
@@ -46,10 +48,12 @@ __all__ = [
     "RealClock",
     "RealDisk",
     "RealFile",
+    "Resolver",
     "SocketChannel",
     "SocketListener",
     "SocketTransport",
     "StderrSink",
+    "SystemResolver",
     "Threads",
     "Transport",
     "WorkerThreads",
@@ -106,6 +110,7 @@ class Environment:
     threads: Threads = attrs.field(factory=WorkerThreads)
     arguments: Sequence[str] = ()
     after_slice: Callable[[], None] = _nothing
+    resolver: Resolver = attrs.field(factory=SystemResolver)
 
 
 def real_environment(*, fsync: bool = True) -> Environment:

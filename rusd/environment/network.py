@@ -67,6 +67,24 @@ class Transport(Protocol):
         """Connect to ``host:port``.  Raises :class:`OSError`."""
 
 
+class Resolver(Protocol):
+    """Knows the addresses of hosts."""
+
+    async def address(self, host: str) -> str:
+        """The first IP address of ``host``.  Raises :class:`OSError`."""
+
+
+class SystemResolver:
+    """The operating system's: hosts file, DNS."""
+
+    async def address(self, host: str) -> str:
+        try:
+            infos = await trio.socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise _bad_name(host, error) from None
+        return str(infos[0][4][0])
+
+
 class SocketChannel:
     """A connected, non-blocking TCP socket."""
 
@@ -171,10 +189,14 @@ class SocketTransport:
         try:
             stream = await trio.open_tcp_stream(host, port)
         except UnicodeError as error:  # no name at all, such as "a..b"; members' URLs are anybody's text
-            raise OSError(errno.EINVAL, f"bad host name {host!r}: {error}") from None
+            raise _bad_name(host, error) from None
         # Trio's wrapper has done its work (happy eyeballs); we keep the bare socket.
         fd = stream.socket.detach()
         return SocketChannel(socket.socket(fileno=fd))
+
+
+def _bad_name(host: str, error: UnicodeError) -> OSError:
+    return OSError(errno.EINVAL, f"bad host name {host!r}: {error}")
 
 
 def descriptor_limit() -> int | None:

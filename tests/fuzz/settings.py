@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rusd.config import Config, ExitRequest, UsageError, check_bootstrap, parse
+from rusd.config import Config, ExitRequest, UsageError, check_unique, listed_members, parse
 from rusd.config.vocabulary import KINDS
 from tests.fuzz.source import Source
 
@@ -104,7 +104,7 @@ def target(data: bytes) -> None:
     for notice in parsed.notices:
         str(notice)
     try:
-        check_bootstrap(parsed.config)
+        check_unique(listed_members(parsed.config))
     except UsageError as error:
         judge(error)
 
