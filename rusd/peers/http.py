@@ -40,7 +40,7 @@ async def fetch_members(
     for url in urls:
         try:
             headers, body = await get(environment, url, "/members", timeout=timeout)
-            return _cluster(headers, body)
+            return parse_cluster(headers, body)
         except PeerError as error:
             failures.append(f"{url}: {error}")
     reasons = f" ({'; '.join(failures)})" if failures else ""
@@ -132,7 +132,8 @@ async def _next_event(connection: h11.Connection, channel: Channel) -> h11.Event
             connection.receive_data(data)
 
 
-def _cluster(headers: dict[bytes, bytes], body: bytes) -> tuple[int, list[Member]]:
+def parse_cluster(headers: dict[bytes, bytes], body: bytes) -> tuple[int, list[Member]]:
+    """The cluster's id and its members in an answer to ``/members``.  Raises :class:`PeerError`."""
     cluster_id = headers.get(b"x-etcd-cluster-id", b"")
     if not _HEX_ID.fullmatch(cluster_id):
         raise PeerError("an answer that names no cluster")

@@ -6,10 +6,11 @@ One gRPC call, whose client streams::
     PIECE 1 │ last of its chunk 1 │ checksum 4 │ data     … until all chunks are sent
     END 1 │ checksum 4 │ chunks 8 │ bytes 8
 
-Each checksum is CRC-32C begun from the one before, the head's being the first: so no piece can be lost,
-doubled, moved or mixed up with another snapshot's, and an end that is right says that all came.  Chunks come
-out as they went in.  Back-pressure is HTTP/2's: the sender asks for the next chunk only when the last one
-has nearly left, and the receiver takes the next piece only when its owner asks for it.
+Each checksum is CRC-32C, begun from the one before, of whether the piece is the last and of its data; the
+head's is the first.  So no piece can be lost, doubled, moved or mixed up with another snapshot's, and an
+end that is right says that all came.  Chunks come out as they went in.  Back-pressure is HTTP/2's: the
+sender asks for the next chunk only when the last one has nearly left, and the receiver takes the next piece
+only when its owner asks for it.
 
 The call is answered when the receiver has the snapshot on disk.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import google_crc32c
 
@@ -64,12 +65,12 @@ async def send(
         call = client.engine.start(SNAPSHOT_PATH, channel.metadata)
         async with net.ClientStream(call) as stream:
             head = Encoder().head(message, header)
-            sender = _Sender(stream, surroundings, head)
+            pieces, sender = Pieces(head), _Sender(stream, surroundings)
             await sender.send(head)
             async for chunk in chunks:
-                for piece in sender.pieces(chunk):
+                for piece in pieces.of(chunk):
                     await sender.send(piece)
-            await sender.send(sender.end())
+            await sender.send(pieces.end())
             stream.end()
             try:
                 with surroundings.within(timing.snapshot_end):
@@ -82,14 +83,11 @@ async def send(
 
 
 class _Sender:
-    """Makes the messages of one snapshot and sends them, one by one."""
+    """Sends the messages of one snapshot, one by one."""
 
-    def __init__(self, stream: ClientStream, surroundings: Surroundings, head: bytes) -> None:
+    def __init__(self, stream: ClientStream, surroundings: Surroundings) -> None:
         self._stream = stream
         self._surroundings = surroundings
-        self._checksum: int = google_crc32c.value(head)
-        self._chunks = 0
-        self._bytes = 0
 
     async def send(self, payload: bytes) -> None:
         """Send and wait until there is room for more.  Raises :class:`PeerError`."""
@@ -108,20 +106,36 @@ class _Sender:
             return error.message
         return "the peer ended the call before it had the snapshot"
 
-    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+
+class Pieces:
+    """Makes the messages that follow the ``head`` of one snapshot."""
+
+    def __init__(self, head: bytes, *, piece_bytes: int = PIECE_BYTES) -> None:
+        self.checksum: int = google_crc32c.value(head)
+        """Of all so far."""
+        self._piece_bytes = piece_bytes
+        self._chunks = 0
+        self._bytes = 0
+
+    def of(self, chunk: bytes) -> Iterator[bytes]:
         """The messages that carry ``chunk``."""
         view = memoryview(chunk)
-        for start in range(0, len(view) or 1, PIECE_BYTES):
-            piece = bytes(view[start : start + PIECE_BYTES])
-            self._checksum = google_crc32c.extend(self._checksum, piece)
-            last = start + PIECE_BYTES >= len(view)
-            yield _PIECE_HEAD.pack(_PIECE, last, self._checksum) + piece
+        for start in range(0, len(view) or 1, self._piece_bytes):
+            piece = bytes(view[start : start + self._piece_bytes])
+            last = start + self._piece_bytes >= len(view)
+            self.checksum = _extended(self.checksum, last, piece)
+            yield _PIECE_HEAD.pack(_PIECE, last, self.checksum) + piece
         self._chunks += 1
         self._bytes += len(view)
 
     def end(self) -> bytes:
         """The last message."""
-        return _END_BODY.pack(_END, self._checksum, self._chunks, self._bytes)
+        return _END_BODY.pack(_END, self.checksum, self._chunks, self._bytes)
+
+
+def _extended(checksum: int, last: int, piece: bytes) -> int:
+    """The checksum after one more piece."""
+    return int(google_crc32c.extend(google_crc32c.extend(checksum, bytes((last,))), piece))
 
 
 # -- receiving -------------------------------------------------------------------------
@@ -132,7 +146,7 @@ async def receive(requests: Requests, sender: int, inbox: Inbox, surroundings: S
     incoming = _Incoming(requests, surroundings)
     head = await incoming.next_payload()
     message, header = decode_head(head, sender, surroundings.identity.member_id)
-    chunks = _Chunks(incoming, google_crc32c.value(head))
+    chunks = Chunks(incoming, Pieces(head).checksum)
     await inbox.receive_snapshot(message, header, chunks)
 
 
@@ -155,10 +169,19 @@ class _Incoming:
         return payload
 
 
-class _Chunks:
-    """The chunks of a snapshot, verified.  Raises :class:`PeerError` unless all of them come, whole."""
+class Source(Protocol):
+    """Where the messages of a snapshot come from."""
 
-    def __init__(self, incoming: _Incoming, checksum: int) -> None:
+    async def next_payload(self) -> bytes:
+        """The next message.  Raises :class:`PeerError` if there is none."""
+
+
+class Chunks:
+    """The chunks of a snapshot, verified; ``checksum`` is its head's.
+
+    Raises :class:`PeerError` unless all of them come, whole."""
+
+    def __init__(self, incoming: Source, checksum: int) -> None:
         self._incoming = incoming
         self._checksum = checksum
         self._chunks = 0
@@ -195,7 +218,7 @@ class _Chunks:
     def _piece(self, payload: bytes) -> tuple[bool, bytes]:
         _, last, checksum = _PIECE_HEAD.unpack_from(payload)
         piece = payload[_PIECE_HEAD.size :]
-        self._checksum = google_crc32c.extend(self._checksum, piece)
+        self._checksum = _extended(self._checksum, last, piece)
         if checksum != self._checksum:
             raise PeerError("a piece of the snapshot was damaged or lost on its way")
         return bool(last), piece
@@ -206,4 +229,4 @@ class _Chunks:
             raise PeerError("the snapshot is not as long as it was when it was sent")
 
 
-__all__ = ["MOST_CHUNK_BYTES", "PIECE_BYTES", "MalformedError", "receive", "send"]
+__all__ = ["MOST_CHUNK_BYTES", "PIECE_BYTES", "Chunks", "MalformedError", "Pieces", "receive", "send"]

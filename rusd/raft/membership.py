@@ -81,7 +81,11 @@ def encode_configuration(configuration: Configuration, context: bytes = b"") -> 
 
 
 def decode_configuration(data: bytes) -> tuple[Configuration, bytes]:
-    """The configuration and the context in an entry's data; :class:`ValueError` if it is malformed."""
+    """The configuration and the context in an entry's data.
+
+    Raises :class:`ValueError` for what :func:`encode_configuration` does not make: ids in another order, one
+    that is nobody's, or a voter that is a learner too.
+    """
     if len(data) < _COUNTS.size:
         raise ValueError("configuration entry too short")
     voters, learners = _COUNTS.unpack_from(data)
@@ -89,7 +93,11 @@ def decode_configuration(data: bytes) -> tuple[Configuration, bytes]:
     if len(data) < end:
         raise ValueError("configuration entry too short")
     ids = struct.unpack_from(f">{voters + learners}Q", data, _COUNTS.size)
-    return Configuration(frozenset(ids[:voters]), frozenset(ids[voters:])), data[end:]
+    configuration = Configuration(frozenset(ids[:voters]), frozenset(ids[voters:]))
+    in_order = (*sorted(configuration.voters), *sorted(configuration.learners))
+    if ids != in_order or NOBODY in ids or configuration.voters & configuration.learners:
+        raise ValueError("configuration entry with ids in disorder")
+    return configuration, data[end:]
 
 
 def bootstrap(members: Sequence[tuple[int, bytes]]) -> tuple[HardState, list[Entry]]:

@@ -15,6 +15,10 @@ import hpack
 from google.protobuf.message import Message
 
 from etcdpb import rpc_pb2
+from rusd.peers.codec import Encoder, encode_forward
+from rusd.raft import Configuration, Entry, EntryType, MessageType, Snapshot, encode_configuration
+from rusd.raft import Message as RaftMessage
+from rusd.replica.forwarding import Forward
 from tests.fuzz.headers import TABLE_LIMITS
 from tests.fuzz.host import REQUEST, RESPONSE, TRAILERS
 from tests.fuzz.peer_view import (
@@ -224,6 +228,34 @@ def http1_seeds() -> list[bytes]:
     return [bytes((3, piece, 3, second)) for piece in range(18) for second in (0, 11, 12)]
 
 
+def peer_seeds() -> list[bytes]:
+    configuration = Configuration(frozenset({1, 2, 3}), frozenset({4}))
+    entries = [
+        Entry(2, 11, data=b"write"),
+        Entry(3, 12, EntryType.CONFIGURATION, encode_configuration(configuration, b"change")),
+    ]
+    messages = [
+        RaftMessage(
+            type=MessageType.APPEND_ENTRIES, from_=1, to=2, term=3, index=10, log_term=2, entries=entries
+        ),
+        RaftMessage(type=MessageType.HEARTBEAT, from_=1, to=2, term=3, context=b"context", commit=11),
+        RaftMessage(type=MessageType.APPEND_RESPONSE, from_=1, to=2, term=3, reject=True, reject_hint=9),
+    ]
+    snapshot = RaftMessage(
+        type=MessageType.INSTALL_SNAPSHOT, from_=1, to=2, term=3, snapshot=Snapshot(9, 2, configuration)
+    )
+    listing = b'[{"id":7,"peerURLs":["http://a:1"],"name":"a","clientURLs":null,"isLearner":true}]'
+    return [
+        b"\0" + Encoder().messages(messages),
+        b"\0" + encode_forward(Forward(1, 2, EntryType.NORMAL, b"write")),
+        b"\1" + Encoder().head(snapshot, b"header"),
+        b"\2\3" + bytes(range(200)),
+        b"\3\4head\3\3\5first\0\6second" + b"\1\2\3\4" * 3,
+        b"\4\0\1\1d\1\1\1b\2\0",
+        b"\5\2c1" + listing,
+    ]
+
+
 SEEDS: Final[dict[str, Callable[[], list[bytes]]]] = {
     "frames": frame_seeds,
     "headers": header_seeds,
@@ -232,6 +264,7 @@ SEEDS: Final[dict[str, Callable[[], list[bytes]]]] = {
     "files": file_seeds,
     "settings": setting_seeds,
     "http1": http1_seeds,
+    "peers": peer_seeds,
 }
 
 _HTTP2_WORDS: Final = (

@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from tests.fuzz import calls, files, frames, headers, http1, requests, settings
+from tests.fuzz import calls, files, frames, headers, http1, peers, requests, settings
 
 CORPUS: Final = Path(__file__).with_name("corpus")
 
@@ -31,6 +31,9 @@ TARGETS: Final = {
     ),
     "files": Target(files.target, ("rusd/storage/*.py", "rusd/mvcc/snapshot.py", "rusd/state/snapshot.py")),
     "settings": Target(settings.target, ("rusd/config/*.py", "rusd/durations.py")),
+    "peers": Target(
+        peers.target, ("rusd/peers/codec.py", "rusd/peers/identity.py", "rusd/peers/snapshots.py")
+    ),
     "http1": Target(http1.target, ("rusd/net/http1.py", "rusd/net/sniff.py")),
 }
 """The first four are the entry points of the protocols; the others eat bytes too."""

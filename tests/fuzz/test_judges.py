@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from google.protobuf.message import Message
@@ -12,10 +14,13 @@ from google.protobuf.message import Message
 from etcdpb import rpc_pb2
 from rusd.grpc import AnswerParts, LongAnswer
 from rusd.mvcc import DeleteResult
+from rusd.peers import codec, snapshots
+from rusd.peers.identity import Visitor
+from rusd.raft import Configuration
 from rusd.state import Kind, StateMachine
 from rusd.steps import Steps, Turn
 from rusd.testing import ManualClock
-from tests.fuzz import call_server, headers
+from tests.fuzz import call_server, headers, peers
 from tests.fuzz.log import WHOLE, Log
 from tests.fuzz.long import LongJob
 from tests.fuzz.peer_view import (
@@ -37,6 +42,7 @@ from tests.fuzz.peer_view import (
 )
 from tests.fuzz.requests import Session
 from tests.fuzz.scale import STATE_SCALES, scaled
+from tests.fuzz.targets import load_corpus
 
 SQUEEZED = gzip.compress(b"abc", mtime=0)
 REQUEST = frame(HEADERS, END_HEADERS, 1, b"\x82\x84\x86")
@@ -217,3 +223,43 @@ def test_decoders_that_differ_are_noticed() -> None:
     both.ours.decode(b"\x40\1a\1b")  # theirs has not heard of it
     with pytest.raises(AssertionError, match="refused there only"):
         both.decode(b"\xbe")
+
+
+# -- peers -----------------------------------------------------------------------------------------------
+
+
+def without_last(checksum: int, _last: int, piece: bytes) -> int:
+    return zlib.crc32(piece, checksum)
+
+
+def in_any_order(data: bytes) -> tuple[Configuration, bytes]:
+    voters, learners = struct.unpack_from(">II", data)
+    ids = struct.unpack_from(f">{voters + learners}Q", data, 8)
+    configuration = Configuration(frozenset(ids[:voters]), frozenset(ids[voters:]))
+    return configuration, data[8 + 8 * len(ids) :]
+
+
+def cut_short(payload: bytes, from_: int, to: int) -> object:
+    return codec.decode(payload[:-1] if payload[:1] == b"\2" else payload, from_, to)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "broken"),
+    [
+        (snapshots, "_extended", without_last),
+        (codec, "decode_configuration", in_any_order),
+        (peers, "decode", cut_short),
+        (peers, "judge", lambda *_: Visitor(peers.SENDER, ())),
+    ],
+)
+def test_a_reader_of_peers_that_takes_too_much_is_caught(
+    module: Any, name: str, broken: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_all() -> None:
+        for data in load_corpus("peers"):
+            peers.target(data)
+
+    run_all()
+    monkeypatch.setattr(module, name, broken)
+    with pytest.raises((AssertionError, KeyError)):
+        run_all()

@@ -17,7 +17,11 @@ from rusd.replica.forwarding import Forward
 
 NUMBERS = st.integers(0, 2**64 - 1)
 IDS = st.integers(1, 2**64 - 1)
-CONFIGURATIONS = st.builds(Configuration, st.frozensets(IDS, max_size=5), st.frozensets(IDS, max_size=3))
+CONFIGURATIONS = st.builds(
+    lambda voters, learners: Configuration(voters, learners - voters),
+    st.frozensets(IDS, max_size=5),
+    st.frozensets(IDS, max_size=3),
+)
 SNAPSHOTS = st.builds(Snapshot, NUMBERS, NUMBERS, CONFIGURATIONS)
 
 
@@ -146,6 +150,11 @@ def entry(kind: int = 0, term: int = 5, data: bytes = b"") -> bytes:
     return struct.pack("<BIQ", kind, len(data), term) + data
 
 
+def configured(*voters: int, learners: tuple[int, ...] = ()) -> bytes:
+    ids = (*voters, *learners)
+    return struct.pack(f">II{len(ids)}Q", len(voters), len(learners), *ids)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -157,6 +166,11 @@ def entry(kind: int = 0, term: int = 5, data: bytes = b"") -> bytes:
         packed(count=2**32 - 1),
         packed(count=1) + entry(kind=2),
         packed(count=1) + entry(kind=1, data=b"no configuration"),
+        packed(count=1) + entry(kind=1, data=configured(1, 1)),  # a member counts once
+        packed(count=1) + entry(kind=1, data=configured(1, learners=(1,))),  # with a vote or without
+        packed(count=1) + entry(kind=1, data=configured(2, 1)),
+        packed(count=1) + entry(kind=1, data=configured(0)),
+        packed(flags=2) + struct.pack("<QQI", 1, 1, len(configured(1, 1))) + configured(1, 1),
         packed(count=1) + entry(term=3),  # terms never fall along a log
         packed(count=2) + entry(term=5) + entry(term=4),
         packed(count=1) + entry(term=6),  # nor are they above the sender's
@@ -177,5 +191,8 @@ def test_what_raft_would_stop_for_does_not_reach_it(data: bytes) -> None:
 
 
 def test_what_is_packed_by_hand_above_is_right_where_nothing_is_wrong() -> None:
+    assert configured(1, 2, learners=(3,)) == encode_configuration(
+        Configuration(frozenset({1, 2}), frozenset({3}))
+    )
     (read,) = decode(packed(count=1) + entry(data=b"abc"), 1, 2)  # type: ignore[misc]
     assert read.entries == [Entry(5, 11, EntryType.NORMAL, b"abc")]

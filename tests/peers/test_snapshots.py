@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from rusd.peers import PeerError
+from rusd.peers import PeerError, snapshots
 from rusd.peers.snapshots import PIECE_BYTES
 from rusd.raft import Configuration, Message, MessageType, Snapshot
 
@@ -260,3 +260,26 @@ async def test_nobody_to_send_it_to_is_said_at_once(kit: Any, autojump_clock: An
         assert "refused" in await refused(a, Chunks())
         a.transport.set_members({2: ["https://127.0.0.1:4"]})
         assert "http only" in await refused(a, Chunks())
+
+
+class _Sent:
+    def __init__(self, payloads: list[bytes]) -> None:
+        self._payloads = payloads
+
+    async def next_payload(self) -> bytes:
+        return self._payloads.pop(0)
+
+
+@pytest.mark.parametrize("changed", [None, 0, 1, 2])
+async def test_where_a_chunk_ends_is_as_sure_as_what_is_in_it(changed: int | None) -> None:
+    pieces = snapshots.Pieces(b"head", piece_bytes=2)
+    payloads = [bytearray(piece) for chunk in (b"abcd", b"ef") for piece in pieces.of(chunk)]
+    if changed is not None:
+        payloads[changed][1] ^= 1
+    sent = _Sent([*map(bytes, payloads), pieces.end()])
+    chunks = snapshots.Chunks(sent, snapshots.Pieces(b"head").checksum)
+    if changed is None:
+        assert [chunk async for chunk in chunks] == [b"abcd", b"ef"]
+        return
+    with pytest.raises(PeerError, match="damaged or lost"):
+        [chunk async for chunk in chunks]
