@@ -126,7 +126,7 @@ class LeaseService:
         return _renewed(request.ID, await self.renew_here(request.ID))
 
     async def renew_here(self, lease_id: int) -> int:
-        """The same on the leader.  Raises :class:`NotLeaderHereError`, :class:`StatusError`."""
+        """:meth:`_renew` on the leader.  Raises :class:`NotLeaderHereError`, :class:`StatusError`."""
         context = self._context
         lessor = context.lessor
         if not context.leader.is_here:
