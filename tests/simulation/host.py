@@ -68,6 +68,7 @@ class Host:
             self._fall(Crash(self._crash.survival, self._crash.down))
             return
         self.world.coverage["starts"] += 1
+        self.world.coverage["restarts"] += self.boots > 1
         self.world.trace.note(self.process, f"starts with {self.durable}")
         self.world.safety.observe(self.process)
         self._tick_later(self.process)

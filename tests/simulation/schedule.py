@@ -91,7 +91,22 @@ AMBUSHING = Profile(
 )
 """New leaders are cut off just after their election, again and again, as in figure 8."""
 
+CALM = Profile(
+    requests=60.0,
+    crashes=0.0,
+    everybody=0.0,
+    partitions=0.0,
+    cuts=0.0,
+    storms=0.0,
+    pauses=0.0,
+    skews=0.0,
+    slow_disks=0.05,
+    snapshots=0.3,
+)
+"""Nothing goes wrong but that the network is slow and a disk is, now and then."""
+
 PROFILES = {
+    "calm": CALM,
     "rough": ROUGH,
     "changing": CHANGING,
     "shrinking": SHRINKING,
