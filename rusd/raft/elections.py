@@ -31,7 +31,7 @@ class Elections(Reads):
     """Adds votes and timers, and moves the replica between the roles."""
 
     _votes: dict[int, bool]
-    _elapsed: int  # ticks: since the last sign of a leader, or on a leader since it last checked its quorum
+    _elapsed: int  # ticks: since the clock was started again, on a leader since it last checked its quorum
     _heartbeat_elapsed: int
     _timeout: int
     _transfer_target: int

@@ -179,7 +179,8 @@ class Membership(State):
         A second change before the first is committed could form two majorities
         that do not meet; so could the first change of a leader that does not yet
         know whether its predecessor's change is committed.  The entry of its own
-        term settles that.
+        term settles that.  (The latter is not in the thesis: Ongaro added it in 2015,
+        on the raft-dev list, as "bug in single-server membership changes".)
         """
         latest, _ = self._configurations[-1]
         return latest <= self.commit_index and self.has_committed_in_own_term()

@@ -28,14 +28,14 @@ class Flow(Enum):
 class Progress:
     """One peer, as its leader sees it (figure 2: nextIndex and matchIndex).
 
-        ``match``   up to here the logs are known to agree, durably on the peer;
-        ``next``    the next entry to send;
-        ``active``  heard from since the leader last checked its quorum;
+    ``match``   up to here the logs are known to agree, durably on the peer;
+    ``next``    the next entry to send;
+    ``active``  heard from since the leader last checked its quorum;
     ``lately``  the same as of that check: who is silent in two periods is gone;
-        ``paused``  a probe is under way: wait for its answer, or for a sign of life;
-        ``keeps``   the log after this index is kept for it while it installs a snapshot; None: nothing is.
+    ``paused``  a probe is under way: wait for its answer, or for a sign of life;
+    ``keeps``   the log after this index is kept for it while it installs a snapshot; None: nothing is.
 
-        ``max_messages`` and ``max_bytes`` bound what is sent but not acknowledged.
+    ``max_messages`` and ``max_bytes`` bound what is sent but not acknowledged (thesis 10.2.2).
     """
 
     __slots__ = (

@@ -1,9 +1,9 @@
-"""Log replication: the leader's log becomes everybody's (§5.3, §5.4.2, §7, thesis 10.2.1).
+"""Log replication: the leader's log becomes everybody's (§5.3, §5.4.2, §7, thesis 10.2).
 
 The leader's half keeps a :class:`Progress` per peer and sends what each is
 owed; the follower's half checks, truncates, appends and answers.  Appends are
-pipelined: the leader assumes the best and sends on, and a rejection takes it
-back to probing.
+pipelined (10.2.2): the leader assumes the best and sends on, and a rejection
+takes it back to probing.  Heartbeats are messages of their own, not empty appends.
 """
 
 from __future__ import annotations

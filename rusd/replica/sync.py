@@ -29,7 +29,7 @@ class SyncPolicy:
     """Decides from the last syncs where the next one runs.
 
     A new policy trusts the disk, and forgives one slow sync in :data:`SAMPLES`.
-    ``allow_inline=False`` is for clusters, whose ticks and heartbeats must go on.
+    ``allow_inline=False`` has all of them run in the thread.
     """
 
     def __init__(self, *, allow_inline: bool = True) -> None:

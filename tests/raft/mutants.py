@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from rusd.raft import Message, Node
+from collections.abc import Sequence
+
+import attrs
+
+from rusd.raft import NOBODY, Configuration, Entry, Message, MessageType, Node, Role
 
 
 class VotesTwice(Node):
@@ -76,3 +80,80 @@ class ChangesAtAnyTime(Node):
 
     def may_change_configuration(self) -> bool:
         return True
+
+
+class TakesEverybodysTimeout(Node):
+    """Forgets §5.2: election timeouts are random, so that candidates do not meet again and again."""
+
+    def election_timeout(self) -> int:
+        return self.options.election_ticks
+
+
+class HeldUpByCandidates(Node):
+    """Forgets figure 2, followers: only a leader, or a vote granted, keeps a follower from standing."""
+
+    def become_follower(self, term: int, leader: int) -> None:
+        super().become_follower(term, leader)
+        self.restart_clock()
+
+
+class SaysNothingToTheStale(Node):
+    """Forgets §5.1: who sends an old term is told the newer one."""
+
+    def refuse_stale(self, message: Message) -> None:
+        pass
+
+
+class OpensNoTerm(Node):
+    """Forgets §8: a new leader appends a blank entry, the first that it can commit."""
+
+    def append_entries(self, entries: Sequence[Entry]) -> None:
+        super().append_entries([each for each in entries if each.data or self.role is not Role.LEADER])
+
+
+class ConfiguresWhenCommitted(Node):
+    """Forgets 4.1: a configuration is in effect as soon as it is in the log."""
+
+    @property
+    def configuration(self) -> Configuration:
+        return self.configuration_at(self.commit_index)
+
+
+class StaysInOfficeWhenRemoved(Node):
+    """Forgets 4.2.2: a leader that is no member any more steps down once that is committed."""
+
+    def committed_changed(self) -> None:
+        pass
+
+
+class LosesWhatFollowsASnapshot(Node):
+    """Forgets §7: if the log holds the snapshot's last entry, what follows it stays."""
+
+    def on_install_snapshot(self, message: Message) -> None:
+        if message.snapshot is not None and message.snapshot.index > self.commit_index:
+            self.install(message.snapshot)
+            return
+        super().on_install_snapshot(message)
+
+
+class TakesWorkWhileHandingOver(Node):
+    """Forgets 3.10, step 1: a leader that hands over takes no proposals."""
+
+    def _admit(self, size: int) -> None:
+        target, self._transfer_target = self._transfer_target, NOBODY
+        super()._admit(size)
+        self._transfer_target = target
+
+
+class HandsOverAtOnce(Node):
+    """Forgets 3.10, step 2: the target's log is brought up to date first."""
+
+    def _hand_over_if_ready(self, target: int) -> None:
+        self.send(Message(type=MessageType.TIMEOUT_NOW, from_=self.id, to=target, term=self.term))
+
+
+class DisregardsTheHeir(Node):
+    """Forgets 4.2.3 with 3.10: who stands because its leader wants it to is heard."""
+
+    def disregards(self, message: Message) -> bool:
+        return super().disregards(attrs.evolve(message, context=b""))

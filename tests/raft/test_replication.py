@@ -108,6 +108,13 @@ def test_the_commit_index_reaches_followers_with_the_next_message() -> None:
     assert [(m.to, m.commit) for m in sent(node)] == [(2, 1), (3, 0)]
 
 
+def test_a_heartbeat_commits_no_more_than_it_says() -> None:
+    """§5.3: beyond what the leader knows of this log, entries may be another leader's."""
+    node = make_node([1, 1, 1])
+    node.step(message(MessageType.HEARTBEAT, 1, commit=1))
+    assert node.commit_index == 1
+
+
 @pytest.mark.parametrize(("node_class", "committed"), [(Node, False), (CommitsOldTerms, True)])
 def test_an_entry_of_an_earlier_term_is_not_committed_by_counting(
     node_class: type[Node], committed: bool
