@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="stop after so much time")
     parser.add_argument("--seconds", type=int, help="of simulated time with faults in each run")
     parser.add_argument("--plain", action="store_true", help="without PreVote and CheckQuorum")
+    parser.add_argument("--no-pre-vote", action="store_true", help="with CheckQuorum alone")
     parser.add_argument("--mutant", choices=[mutant.broken.__name__ for mutant in MUTANTS])
     parser.add_argument(
         "--trace", action="store_true", help="shrink the first seed, which fails, and tell it"
@@ -54,7 +55,7 @@ def _cluster(options: argparse.Namespace) -> tuple[Settings, Profile]:
     settings = Settings(
         size=options.nodes + spare_hosts(profile),
         voters=options.nodes,
-        pre_vote=not options.plain,
+        pre_vote=not (options.plain or options.no_pre_vote),
         check_quorum=not options.plain,
     )
     for mutant in MUTANTS:

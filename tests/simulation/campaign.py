@@ -1,7 +1,7 @@
 """Hours of seeds: ``python -m tests.simulation.campaign --file campaign.json --cpu-hours 2``.
 
 Takes one seed after the other through every kind of cluster (3 and 5 servers,
-each profile, with and without PreVote and CheckQuorum), goes on after a failure,
+each profile; with PreVote and CheckQuorum, with the latter alone, and without), goes on after a failure,
 and keeps in a file what it has been through, with the processor time that took.
 A second call with the same file goes on where the first was stopped; ``--report``
 prints what is in it.
@@ -54,33 +54,37 @@ TOLD = (
 """What the report has a column for, in this order."""
 
 
+ADDITIONS = {"": (True, True), " --no-pre-vote": (False, True), " --plain": (False, False)}
+"""By option, whether servers have PreVote, and CheckQuorum."""
+
+
 @attrs.frozen
 class Kind:
     """One kind of cluster, and what happens to it."""
 
     nodes: int
     profile: str
-    quiet: bool
+    additions: str
 
     @property
     def options(self) -> str:
         """As ``python -m tests.simulation`` takes them."""
-        plain = "" if self.quiet else " --plain"
-        return f"--nodes {self.nodes} --profile {self.profile}{plain}"
+        return f"--nodes {self.nodes} --profile {self.profile}{self.additions}"
 
     def play(self, seed: int) -> Coverage:
         """One schedule.  Raises what it finds."""
         profile = PROFILES[self.profile]
+        pre_vote, check_quorum = ADDITIONS[self.additions]
         settings = Settings(
             size=self.nodes + spare_hosts(profile),
             voters=self.nodes,
-            pre_vote=self.quiet,
-            check_quorum=self.quiet,
+            pre_vote=pre_vote,
+            check_quorum=check_quorum,
         )
         return simulate(seed, settings, profile).coverage
 
 
-KINDS = tuple(Kind(*some) for some in product((3, 5), PROFILES, (True, False)))
+KINDS = tuple(Kind(*some) for some in product((3, 5), PROFILES, ADDITIONS))
 
 
 @attrs.define
@@ -130,7 +134,7 @@ class Campaign:
         lines = [
             f"{done:,} schedules in {self.cpu_seconds / 3600:.2f} hours of processor time, "
             f"{len(self.failures)} failed; seeds {FIRST_SEED} to {self.next_seed - 1}, "
-            f"each in {len(KINDS)} kinds of cluster.",
+            f"each in {len(self.schedules)} kinds of cluster.",
             "",
             "| | in all | per schedule | 3 servers | 5 servers |",
             "|---|--:|--:|--:|--:|",

@@ -21,7 +21,7 @@ SETTLING_TIMEOUTS = 2.5
 LEADER_TIMEOUTS = 12
 """Election timeouts within which everybody follows one leader."""
 
-MOST_TERMS = 8
+MOST_TERMS = 5
 """Terms that may pass until then."""
 
 CATCH_UP_TIMEOUTS = 12

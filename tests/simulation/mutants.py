@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from rusd.raft import HardState, Message, Node, Ready, Role
-from rusd.raft.state import NOBODY
+from rusd.raft import NOBODY, HardState, Message, Node, Ready, Role
 from rusd.replica import Core
 from rusd.replica.forwarding import Forward
 from rusd.watch import History, WatchHub, WatchStream
@@ -22,10 +21,15 @@ from tests.raft.mutants import (
     AnswersEarly,
     ChangesAtAnyTime,
     CommitsOldTerms,
+    ConfiguresWhenCommitted,
     CountsItselfEarly,
+    HeldUpByCandidates,
     ReadsTooSoon,
     ReadsUnconfirmed,
+    SaysNothingToTheStale,
     SkipsTheConsistencyCheck,
+    StaysInOfficeWhenRemoved,
+    TakesEverybodysTimeout,
     TruncatesWithoutConflict,
     VotesForAnyLog,
     VotesTwice,
@@ -326,16 +330,13 @@ class Mutant:
     size: int = 3
     profile: Profile = ROUGH
     quiet: bool = True  # with the thesis' additions PreVote and CheckQuorum
+    pre_vote: bool = True  # if quiet
 
     @property
     def settings(self) -> Settings:
         """The cluster."""
-        settings = Settings(
-            size=self.size + spare_hosts(self.profile),
-            voters=self.size,
-            pre_vote=self.quiet,
-            check_quorum=self.quiet,
-        )
+        size, pre_vote = self.size + spare_hosts(self.profile), self.quiet and self.pre_vote
+        settings = Settings(size=size, voters=self.size, pre_vote=pre_vote, check_quorum=self.quiet)
         return settings_with(self.broken, settings)
 
 
@@ -376,6 +377,11 @@ MUTANTS = (
     Mutant(FollowsAnybody, properties.LEADER_STAYS),
     Mutant(NeverStepsDown, properties.STEPS_DOWN),
     Mutant(NeverStands, properties.LEADER_FOUND),
+    Mutant(SaysNothingToTheStale, properties.LEADER_FOUND, pre_vote=False, seed=2),
+    Mutant(TakesEverybodysTimeout, properties.LEADER_FOUND, size=5, quiet=False, seed=13),
+    Mutant(HeldUpByCandidates, properties.TERMS_STAY, size=5, quiet=False, seed=3031),
+    Mutant(ConfiguresWhenCommitted, properties.QUORUM, profile=CHANGING),
+    Mutant(StaysInOfficeWhenRemoved, properties.LEADER_FOUND, profile=CHANGING, seed=10),
     Mutant(ChangesWithoutLooking, properties.CAUGHT_UP, profile=CHANGING, seed=133),
     Mutant(ForwardsTwice, properties.ONCE),
     Mutant(ReadsAtOnce, properties.LINEARIZABILITY, seed=2),

@@ -19,25 +19,21 @@ import sys
 
 import pytest
 
+from tests.simulation.campaign import ADDITIONS, Kind
 from tests.simulation.coverage import Coverage
 from tests.simulation.schedule import PROFILES
-from tests.simulation.world import Settings, World, simulate, spare_hosts
+from tests.simulation.world import World, simulate
 
 
-def run(seeds: range, profile: str, nodes: int, *, quiet: bool = True) -> Coverage:
+def run(seeds: range, profile: str, nodes: int, additions: str = "") -> Coverage:
     """Run them all; what they have been through."""
-    settings = Settings(
-        size=nodes + spare_hosts(PROFILES[profile]), voters=nodes, pre_vote=quiet, check_quorum=quiet
-    )
+    kind = Kind(nodes, profile, additions)
     total = Coverage()
     for seed in seeds:
         try:
-            total.update(simulate(seed, settings, PROFILES[profile]).coverage)
+            total.update(kind.play(seed))
         except Exception as error:
-            plain = "" if quiet else " --plain"
-            error.add_note(
-                f"python -m tests.simulation --seeds {seed} --nodes {nodes} --profile {profile}{plain}"
-            )
+            error.add_note(f"python -m tests.simulation --seeds {seed} {kind.options}")
             raise
     return total
 
@@ -56,7 +52,13 @@ def test_clusters_of_other_sizes_are_safe_and_recover(nodes: int, seeds: range) 
 @pytest.mark.parametrize("profile", ["rough", "turning"])
 def test_clusters_are_safe_without_the_thesis_additions(profile: str) -> None:
     """PreVote and CheckQuorum are there for calm; safety must not depend on them."""
-    run(range(200, 212), profile, 3, quiet=False)
+    run(range(200, 212), profile, 3, " --plain")
+
+
+@pytest.mark.parametrize("profile", ["rough", "turning"])
+def test_clusters_are_safe_and_recover_without_pre_vote(profile: str) -> None:
+    """As with ``--pre-vote=false``: a server whose term ran ahead has to be heard all the same."""
+    run(range(200, 212), profile, 3, " --no-pre-vote")
 
 
 def test_the_schedules_go_where_bugs_are() -> None:
@@ -86,9 +88,9 @@ def test_the_schedules_go_where_bugs_are() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("nodes", [3, 5])
-@pytest.mark.parametrize("quiet", [True, False])
-def test_many_clusters_are_safe_and_recover(profile: str, nodes: int, quiet: bool) -> None:
-    run(range(1000, 1150), profile, nodes, quiet=quiet)
+@pytest.mark.parametrize("additions", ADDITIONS)
+def test_many_clusters_are_safe_and_recover(profile: str, nodes: int, additions: str) -> None:
+    run(range(1000, 1150), profile, nodes, additions)
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
