@@ -321,3 +321,16 @@ def test_only_a_voter_campaigns(voters: tuple[int, ...]) -> None:
 def test_the_same_seed_gives_the_same_timeouts() -> None:
     one, other = make_node(seed=3), make_node(seed=3)
     assert [one.election_timeout() for _ in range(9)] == [other.election_timeout() for _ in range(9)]
+
+
+def test_a_candidate_that_meets_a_higher_term_stands_again_when_its_own_time_is_over() -> None:
+    """§5.2 (figure 2, candidates): a candidate's clock starts with its election."""
+    node = make_node([1, 1], pre_vote=False, check_quorum=False, election_ticks=10)
+    node.campaign()
+    carry_out(node)
+    tick(node, 9)
+    node.step(message(REQUEST_VOTE, 7, index=1, log_term=1))
+    carry_out(node)
+    assert node.role is Role.FOLLOWER
+    tick(node, 10)
+    assert (node.role, node.term) == (Role.CANDIDATE, 8)
