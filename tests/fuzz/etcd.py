@@ -303,6 +303,11 @@ class Requests:
         except trio.EndOfChannel:
             raise EndOfRequests from None
 
+    async def receive_rest(self, take: Callable[[Any], bool]) -> Any:
+        while take(request := await self.receive()):
+            pass
+        return request
+
 
 def outcome(answer: bytes | LongAnswer | Pending) -> Pending:
     """An inline handler's answer as something that settles."""
