@@ -115,13 +115,16 @@ class Log:
         """Entries from ``first`` on while their data fits ``max_bytes``, but one at least if there is one."""
         if first > self.last_index:
             return []
-        last, size = first, 0
-        for entry in self._entries[first - self.base_index - 1 :]:
-            size += len(entry.data)
-            if size > max_bytes and entry.index > first:
+        entries = self.slice(first, first)
+        left = max_bytes - len(entries[0].data)
+        # One by one: behind them may be hundreds of thousands, for a member that was away.
+        for position in range(first - self.base_index, len(self._entries)):
+            entry = self._entries[position]
+            left -= len(entry.data)
+            if left < 0:
                 break
-            last = entry.index
-        return self.slice(first, last)
+            entries.append(entry)
+        return entries
 
     def find_conflict(self, entries: Sequence[Entry]) -> int:
         """Where in ``entries`` the first stands that this log does not hold; their number if it holds all."""
