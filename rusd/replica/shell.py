@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
+import trio
+
 from rusd.raft import Message
 from rusd.replica.driver import Driver
 from rusd.replica.errors import ReplicaError, StoppedError
@@ -174,6 +176,14 @@ class Replica(Driver):
         )
 
     # -- life -----------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """:meth:`Driver.run`; once that has ended nothing can be asked for any more."""
+        try:
+            await super().run(task_status)
+        finally:
+            # Before anybody else hears of a failure: who then cleans up must not wait for an answer.
+            self._stopped = True
 
     async def campaign(self) -> None:
         """Return once there is a leader and its first entry is applied.

@@ -9,6 +9,8 @@ import trio.testing
 from etcdpb.rpc_pb2 import LeaseRevokeRequest, LeaseTimeToLiveRequest
 from etcdpb.v3lock_pb2 import LockRequest, UnlockRequest
 from rusd.grpc import Code, StatusError
+from rusd.storage import WalFailedError
+from rusd.testing import FaultDisk, MemoryDisk
 from tests.support.inprocess import Etcd, running
 
 PREFIX = b"name/"
@@ -141,6 +143,19 @@ async def test_who_waits_with_a_lease_that_ends_is_told_so() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert second.error is not None
         assert (second.error.code, second.error.message) == (Code.UNKNOWN, "mutex: session is expired")
+
+
+async def test_nobody_in_the_queue_keeps_a_server_whose_disk_failed_from_ending(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    disk, begun = FaultDisk(MemoryDisk()), 0.0
+    with pytest.RaisesGroup(WalFailedError, flatten_subgroups=True, allow_unwrapped=True):
+        async with running(disk=disk) as etcd, trio.open_nursery() as nursery:
+            await enqueue(etcd, nursery, 20)  # many, as it takes the wrong order of two tasks
+            begun = trio.current_time()
+            disk.fail("sync")
+            await etcd.put(b"k", b"v")
+    assert trio.current_time() == begun
 
 
 async def test_a_holder_whose_lease_ends_makes_room() -> None:
