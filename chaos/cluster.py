@@ -176,12 +176,18 @@ class Cluster:
         if member.paused:
             process.send_signal(signal.SIGCONT)
             member.paused = False
-        with trio.move_on_after(STOP_SECONDS):
-            while process.poll() is None:
-                await trio.sleep(POLL_SECONDS)
-        if process.poll() is None:
+        if not await _ends(process, STOP_SECONDS):
             process.kill()
             process.wait()
+
+    def let_end(self, index: int) -> None:
+        """From now until it is launched again the member may end by itself."""
+        self.members[index].wanted = False
+
+    async def ends(self, index: int, seconds: float) -> bool:
+        """Whether the process that the member is now ends by itself within ``seconds``."""
+        process = self.members[index].process
+        return process is None or await _ends(process, seconds)
 
     def pause(self, index: int) -> None:
         """SIGSTOP."""
@@ -305,6 +311,14 @@ def free_ports(count: int, chance: random.Random | None = None) -> list[int]:
             probe.bind(("127.0.0.1", port))
             found.add(port)
     return list(found)
+
+
+async def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for the end of ``process``; whether it came in time."""
+    with trio.move_on_after(seconds):
+        while process.poll() is None:
+            await trio.sleep(POLL_SECONDS)
+    return process.poll() is not None
 
 
 def _in_child(prepare: Callable[[], None] | None) -> None:

@@ -38,6 +38,8 @@ RECOVERY_SECONDS = 60.0
 DRAIN_SECONDS = 30.0
 FAULT_PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 0.2
+REVIVAL_SECONDS = 3.0
+"""Between two looks for members that ended by themselves."""
 MEMBERS = "members"
 """The folder, in that of the run, with data and logs of the members."""
 
@@ -150,6 +152,7 @@ class _Running:
             for member in members:
                 observers.start_soon(watch_status, self._stage, member)
                 observers.start_soon(watchers[member].run)
+            observers.start_soon(self._revive)
             await self._load()
             await self._recover()
             observers.cancel_scope.cancel()
@@ -212,12 +215,22 @@ class _Running:
         finally:
             self._recorder.add(FaultRecord(plan.fault, begun, self._recorder.now(), detail))
 
+    async def _revive(self) -> None:
+        """Start members again that ended though nobody ended them: the others shall not do without them."""
+        while True:
+            await trio.sleep(REVIVAL_SECONDS)
+            self._launch_dead()
+
+    def _launch_dead(self) -> None:
+        for member in self._cluster.died():
+            self._trouble(f"n{member.index} ended by itself:\n{member.log_tail(5)}")
+            self._cluster.launch(member.index)
+
     # -- the end ------------------------------------------------------------------------------
 
     async def _recover(self) -> None:
         """Everything undone, everybody serving, everything told, everything compared."""
-        for member in self._cluster.died():
-            self._trouble(f"n{member.index} ended by itself:\n{member.log_tail(5)}")
+        self._launch_dead()
         for index in range(self._cluster.size):
             self._cluster.resume(index)
             self._cluster.launch(index)

@@ -66,6 +66,7 @@ async def _advance(stage: Stage, client: Client, plan: Plan, victim: int, old: i
         await client.call(f"{_CLUSTER}MemberAdd", add, rpc_pb2.MemberAddResponse)
         return False
     if old == present.ID:
+        cluster.let_end(victim)
         remove = rpc_pb2.MemberRemoveRequest(ID=old)
         await client.call(f"{_CLUSTER}MemberRemove", remove, rpc_pb2.MemberRemoveResponse)
         return False
