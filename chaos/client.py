@@ -24,8 +24,11 @@ from rusd.grpc import Code, StatusError
 from rusd.logs import make_logger
 from rusd.net import Client as Connection
 from rusd.net import ClientStream, connect
+from rusd.net.client import DEFAULT_LIMITS
 
 CONNECT_SECONDS = 1.0
+_LIMITS = attrs.evolve(DEFAULT_LIMITS, stream_window=64 * 1024)
+"""The window that most clients grant: who doesn't read a stream soon holds the server up."""
 CALL_SECONDS = 3.0
 
 # What a server answers instead of carrying a request out.  UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED,
@@ -179,7 +182,9 @@ class Client:
         task_status: trio.TaskStatus[Connection] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         with life:
-            async with connect(self._environment, address.host, address.port, self._log) as connection:
+            async with connect(
+                self._environment, address.host, address.port, self._log, limits=_LIMITS
+            ) as connection:
                 task_status.started(connection)
                 await trio.sleep_forever()
 

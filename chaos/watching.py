@@ -28,9 +28,10 @@ CREATE_SECONDS = 10.0
 class Watcher:
     """One logical watcher of ``key`` to ``end``.
 
-    ``next`` is the first revision it has not seen.  With ``bookmarks`` it takes etcd's word for it that up
-    to a progress notification's revision there was nothing else.  ``member`` is for a client that knows
-    only one.
+    ``next`` is the first revision it has not seen.  For ``nap`` seconds from its creation on each stream is
+    left unread, so that the server has to keep what it can't deliver.  With ``bookmarks`` it takes etcd's
+    word for it that up to a progress notification's revision there was nothing else.  ``member`` is for a
+    client that knows only one.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Watcher:
     previous: bool = True
     drop: tuple[str, ...] = ()
     bookmarks: bool = False
+    nap: float = 0.0
     member: int | None = None
     session: int = 0
     _stream: ClientStream | None = None
@@ -122,6 +124,7 @@ class Watcher:
                 return message.cancel_reason or "cancelled by the server", message.compact_revision
             if message.created:
                 created = True
+                await trio.sleep(self.nap)
                 continue
             self._take(message)
 

@@ -87,13 +87,13 @@ class Snapshot:
 
         async def fetch() -> int:
             async with stage.client(member) as client:
-                return await _fetch(client)
+                return await fetch_snapshot(client)
 
         size = await again_and_again(plan.seconds, AGAIN_SECONDS, fetch)
         return f"{size} bytes from n{member}"
 
 
-async def _fetch(client: Client) -> int:
+async def fetch_snapshot(client: Client) -> int:
     """Read a snapshot to its end, or to where it breaks; returns its size."""
     size = 0
     try:
@@ -125,18 +125,20 @@ class Defragment:
         with trio.move_on_after(plan.seconds):
             while True:
                 for member in plan.members:
-                    done += await self._one(stage, member)
+                    async with stage.client(member) as client:
+                        done += await defragment(client)
                     await trio.sleep(AGAIN_SECONDS)
         return f"{done} defragmentations"
 
-    async def _one(self, stage: Stage, member: int) -> bool:
-        try:
-            async with stage.client(member) as client:
-                request = rpc_pb2.DefragmentRequest()
-                await client.call(f"{_MAINTENANCE}Defragment", request, rpc_pb2.DefragmentResponse)
-        except CallError:
-            return False
-        return True
+
+async def defragment(client: Client) -> bool:
+    """Have the member defragmented; whether it was."""
+    request = rpc_pb2.DefragmentRequest()
+    try:
+        await client.call(f"{_MAINTENANCE}Defragment", request, rpc_pb2.DefragmentResponse)
+    except CallError:
+        return False
+    return True
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""A workload of watchers: from the past or the present, of ranges, filtered, moving between members."""
+"""A workload of watchers: from the past or the present, of ranges, filtered, slow, moving between members."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ RANGES = (
     ("count/a", ""),
 )
 FAR_BACK = 200
+LONGEST_NAP_SECONDS = 6.0
 
 
 async def play_watches(session: Session, chance: random.Random) -> None:
@@ -29,13 +30,16 @@ async def play_watches(session: Session, chance: random.Random) -> None:
         drop = chance.choices(((), (PUT,), (DELETE,)), (8, 1, 1))[0]
         previous, bookmarks = chance.random() < 0.5, chance.random() < 0.5
         stays = [chance.uniform(0.2, 4) for _ in range(chance.randint(1, 5))]
+        nap = chance.uniform(0.5, LONGEST_NAP_SECONDS) if chance.random() < 0.25 else 0.0
         answer = await session.do(Range("register/a"))
         if answer is None:
             continue
         start = max(2, answer.revision + 1 - back)
-        watcher = session.watcher(key, end, next=start, previous=previous, drop=drop, bookmarks=bookmarks)
+        watcher = session.watcher(
+            key, end, next=start, previous=previous, drop=drop, bookmarks=bookmarks, nap=nap
+        )
         for stay in stays:
-            with trio.move_on_after(stay):
+            with trio.move_on_after(nap + stay):
                 await watcher.run()
             session.move()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from chaos import history
 from chaos.__main__ import BROKEN, PASSED, main
 from chaos.cluster import running
 from chaos.history import Fault, Hash, History, Operation
+from chaos.model import Compact, Delete, Put
 from chaos.server import find_server
 from tests.support.tools import etcd_binary
 
@@ -44,6 +46,18 @@ def test_a_member_that_is_killed_under_load_comes_back_and_passes(
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
     assert (tmp_path / "members" / "n0" / "server.log").exists()
     assert not (tmp_path / "members" / "n0" / "data").exists()
+
+
+def test_a_member_that_is_killed_at_work_comes_back_and_passes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--nodes=1", "--duration=8", "--seed=4", "--faults=crash", "--rate=50"]
+    status, happened = played(tmp_path, *arguments)
+    assert status == PASSED, capsys.readouterr().out
+    (fault, *_) = happened.of(Fault)
+    assert re.match("[1-9].* in compact", fault.detail)
+    asked = [one.request for one in happened.of(Operation) if one.workload == "crash"]
+    assert {type(request) for request in asked} == {Put, Delete, Compact}
 
 
 async def test_a_cluster_leaves_no_process_behind(tmp_path: Path) -> None:

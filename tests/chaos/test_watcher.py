@@ -68,6 +68,17 @@ async def test_a_watcher_goes_on_after_a_compaction() -> None:
         assert told == [5, 6]
 
 
+async def test_a_watcher_that_naps_is_told_everything_after_it() -> None:
+    async with served() as (_, _, writer, client):
+        recorder = Recorder(trio.current_time)
+        watcher = Watcher("w", recorder, client, nap=0.2)
+        await writer.send(Put("k", "1"))
+        await until(watcher, 2)
+        (watch,), (delivery,) = recorder.history.of(Watch), recorder.history.of(Delivery)
+        assert [event.kv.value for event in delivery.events] == ["1"]
+        assert delivery.at - watch.at >= 0.2
+
+
 async def test_progress_is_written_down_and_taken_as_a_bookmark_where_wanted() -> None:
     async with served() as (_, _, writer, client):
         recorder = Recorder(trio.current_time)
