@@ -1,4 +1,4 @@
-"""What is looked at while a run goes on, and at its end: leaders and terms, hashes."""
+"""What is looked at while a run goes on, and at its end: leaders and terms, the tool itself, hashes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import trio
 
 from chaos.client import CallError
 from chaos.faults import Stage
-from chaos.history import Hash, Status, Trouble
+from chaos.history import Fault, Hash, Recorder, Status, Trouble
 from etcdpb import rpc_pb2
 
 STATUS_SECONDS = 0.5
+LOOK_SECONDS = 0.25
+STALL_SECONDS = 1.0
 _STATUS = "/etcdserverpb.Maintenance/Status"
 _HASH = "/etcdserverpb.Maintenance/HashKV"
 HASH_SECONDS = 30.0
@@ -39,6 +41,21 @@ async def watch_status(stage: Stage, member: int) -> None:
                 stage.recorder.add(status)
                 await trio.sleep(STATUS_SECONDS)
         await trio.sleep(STATUS_SECONDS)
+
+
+async def watch_self(recorder: Recorder) -> None:
+    """Record when this process stood still, until cancelled: a fault like others, though nobody played it.
+
+    Meanwhile no client was served and nothing came through the proxies.
+    """
+    while True:
+        begun = recorder.now()
+        await trio.sleep(LOOK_SECONDS)
+        late = recorder.now() - begun - LOOK_SECONDS
+        if late > STALL_SECONDS:
+            recorder.add(
+                Fault("stall", begun, recorder.now(), f"the tool itself stood still for {late:.1f} s")
+            )
 
 
 async def compare_hashes(stage: Stage, revision: int) -> None:

@@ -26,7 +26,7 @@ from chaos.history import End, History, Recorder, Run, Trouble
 from chaos.history import Fault as FaultRecord
 from chaos.liar import Liar
 from chaos.model import WHOLE, Range
-from chaos.observe import compare_hashes, watch_status
+from chaos.observe import compare_hashes, watch_self, watch_status
 from chaos.server import Server
 from chaos.session import Session, pacing
 from chaos.watching import Watcher
@@ -153,6 +153,7 @@ class _Running:
                 observers.start_soon(watch_status, self._stage, member)
                 observers.start_soon(watchers[member].run)
             observers.start_soon(self._revive)
+            observers.start_soon(watch_self, self._recorder)
             await self._load()
             await self._recover()
             observers.cancel_scope.cancel()
