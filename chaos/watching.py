@@ -20,6 +20,7 @@ from rusd.net import ClientStream
 
 _PATH = "/etcdserverpb.Watch/Watch"
 _DROPS = {PUT: rpc_pb2.WatchCreateRequest.NOPUT, DELETE: rpc_pb2.WatchCreateRequest.NODELETE}
+_PROGRESS = rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRequest()).SerializeToString()
 AGAIN_SECONDS = 0.2
 CREATE_SECONDS = 10.0
 
@@ -31,7 +32,7 @@ class Watcher:
     ``next`` is the first revision it has not seen.  For ``nap`` seconds from its creation on each stream is
     left unread, so that the server has to keep what it can't deliver.  With ``bookmarks`` it takes etcd's
     word for it that up to a progress notification's revision there was nothing else.  ``member`` is for a
-    client that knows only one.
+    client that knows only one.  An ``impatient`` one asks how far a stream is as soon as it has asked for it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Watcher:
     drop: tuple[str, ...] = ()
     bookmarks: bool = False
     nap: float = 0.0
+    impatient: bool = False
     member: int | None = None
     session: int = 0
     _stream: ClientStream | None = None
@@ -61,6 +63,8 @@ class Watcher:
         try:
             async with await self.client.stream(_PATH) as stream:
                 await stream.send(self._create())
+                if self.impatient:
+                    await stream.send(_PROGRESS)
                 self.session += 1
                 self.recorder.add(
                     Watch(
@@ -92,8 +96,7 @@ class Watcher:
     async def ask_progress(self) -> None:
         """Ask the server how far the stream is, if there is one."""
         if self._stream is not None:
-            request = rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRequest())
-            await self._stream.send(request.SerializeToString())
+            await self._stream.send(_PROGRESS)
 
     def _create(self) -> bytes:
         create = rpc_pb2.WatchCreateRequest(

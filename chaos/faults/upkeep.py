@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import attrs
@@ -9,11 +10,15 @@ import trio
 
 from chaos.client import CallError, Client
 from chaos.faults.base import Fault, Plan, Stage, again_and_again
+from chaos.watching import Watcher
 from etcdpb import rpc_pb2
 from rusd.grpc import StatusError
 
 AGAIN_SECONDS = 0.2
 PROGRESS_SECONDS = 0.03
+BACK = 50
+"""Revisions by which a watcher that asks at once begins in the past."""
+LOOK_SECONDS = 0.3
 _CLUSTER = "/etcdserverpb.Cluster/"
 _MAINTENANCE = "/etcdserverpb.Maintenance/"
 
@@ -146,7 +151,7 @@ class Progress:
     """Watchers ask how far they are, all the time."""
 
     name: str = "progress"
-    summary: str = "watch streams are asked for progress, thirty times a second"
+    summary: str = "watch streams are asked for progress, all the time and as soon as they are made"
     nodes: int = 1
     alone: bool = False
     flags: tuple[str, ...] = ()
@@ -155,14 +160,28 @@ class Progress:
         return Plan(at, seconds, self.name, ())
 
     async def play(self, stage: Stage, plan: Plan) -> str:
-        asked = 0
-        with trio.move_on_after(plan.seconds):
-            while True:
-                for watcher in stage.recorders:
-                    await watcher.ask_progress()
-                    asked += 1
-                await trio.sleep(PROGRESS_SECONDS)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_from_the_past, stage)
+            asked = await again_and_again(plan.seconds, PROGRESS_SECONDS, lambda: self._ask(stage))
+            nursery.cancel_scope.cancel()
         return f"{asked} questions"
+
+    async def _ask(self, stage: Stage) -> int:
+        for watcher in stage.recorders:
+            await watcher.ask_progress()
+        return len(stage.recorders)
+
+    async def _watch_from_the_past(self, stage: Stage) -> None:
+        """Begin before the present, and ask before the server can have caught up."""
+        process = next(stage.processes)
+        async with stage.client(0) as client:
+            for number in itertools.count(1):
+                start = max(stage.compacted + 1, stage.told() - BACK)
+                name = f"{self.name} {process}.{number}"
+                watcher = Watcher(name, stage.recorder, client, next=start, impatient=True)
+                with trio.move_on_after(LOOK_SECONDS):
+                    await watcher.run()
+                client.move()
 
 
 FAULTS: tuple[Fault, ...] = (Leader(), Compact(), Snapshot(), Defragment(), Progress())

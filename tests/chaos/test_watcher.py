@@ -93,6 +93,21 @@ async def test_progress_is_written_down_and_taken_as_a_bookmark_where_wanted() -
         assert {(one.revision, one.events) for one in recorder.history.of(Delivery)} == {(2, ())}
 
 
+async def test_an_impatient_watcher_asks_before_it_is_told_anything() -> None:
+    async with served() as (_, _, writer, client):
+        recorder = Recorder(trio.current_time)
+        for value in ("1", "2"):
+            await writer.send(Put("k", value))
+        watcher = Watcher("w", recorder, client, bookmarks=True, impatient=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watcher.run)
+            while len(recorder.history.of(Delivery)) < 2:
+                await trio.sleep(0.001)
+            nursery.cancel_scope.cancel()
+        told = [(one.revision, len(one.events)) for one in recorder.history.of(Delivery)]
+        assert told == [(3, 2), (3, 0)]  # the answer to an early question comes after what it speaks of
+
+
 class Always:
     """Chance that always says yes."""
 
