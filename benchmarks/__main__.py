@@ -21,11 +21,17 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add_options(parser)
     parser.add_argument("--servers", type=_servers, default=SERVERS, help="one of etcd,rusd only")
-    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks/results.*")
+    parser.add_argument(
+        "--docs",
+        nargs="?",
+        const="results",
+        metavar="NAME",
+        help="write docs/benchmarks/NAME.*, or results.*",
+    )
     options = parser.parse_args(words)
     if options.docs:
         options.json, options.markdown, options.plot = (
-            DOCS / f"results.{suffix}" for suffix in ("json", "md", "svg")
+            DOCS / f"{options.docs}.{suffix}" for suffix in ("json", "md", "svg")
         )
     return options
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 import trio
 
 from benchmarks.bench import ONLY, Bench, Part, milliseconds, rate
-from benchmarks.generator import Flag, Outcome
-from benchmarks.members import Cluster, Through, client_of, status
+from benchmarks.generator import Flag
+from benchmarks.members import Cluster, client_of, status
 from benchmarks.readings import Better, Reading
 from benchmarks.servers import BenchmarkError, Server, Subject
 from etcdpb import rpc_pb2
@@ -26,9 +29,10 @@ CALL_SECONDS = 5.0
 GIVE_UP_SECONDS = 60.0
 PUT, RANGE = "/etcdserverpb.KV/Put", "/etcdserverpb.KV/Range"
 
-WRITERS: dict[str, Flag] = {"connections": 64, "value": 256, "keys": 1_000_000}
-WINDOW_SECONDS = 1.0
-WINDOWS = 4
+WRITERS: dict[str, Flag] = {"connections": 64, "value": 256, "keys": 10_000_000, "seconds": "9m"}
+WHILE_SECONDS = 4.0
+POLL_SECONDS = 0.1
+AWAY_SECONDS = 300.0
 NEAR_ENTRIES = 5_000
 """A member that is not further behind its leader's log is there again."""
 
@@ -65,8 +69,7 @@ class _Failover:
             times.append(await self._kill(leader))
             leader.launch()
         await self.cluster.wait_for_leader()
-        for member in self.cluster.members:
-            await self._check(member)
+        await self._check()
         return times
 
     async def _kill(self, leader: Server) -> float:
@@ -108,15 +111,22 @@ class _Failover:
         self.acknowledged[key] = value
         return True
 
-    async def _check(self, member: Server) -> None:
-        """Raises :class:`BenchmarkError` if something acknowledged is not there."""
+    async def _check(self) -> None:
+        """Raises :class:`BenchmarkError` if something acknowledged is not there, on whichever member."""
+        lost = {member.name: await self._missing_in(member) for member in self.cluster.members}
+        if any(lost.values()):
+            label = self.cluster.members[0].subject.label
+            told = "; ".join(f"{name}: {len(keys)}" for name, keys in lost.items())
+            raise BenchmarkError(
+                f"{label}: of {len(self.acknowledged)} acknowledged writes some are lost, on {told}"
+            )
+
+    async def _missing_in(self, member: Server) -> list[bytes]:
         request = rpc_pb2.RangeRequest(key=b"0", range_end=b":").SerializeToString()
         async with client_of(member) as client:
             payload = await client.unary(RANGE, request, timeout=CALL_SECONDS)
         found = {pair.key: pair.value for pair in rpc_pb2.RangeResponse.FromString(payload).kvs}
-        lost = [key for key, value in self.acknowledged.items() if found.get(key) != value]
-        if lost:
-            raise BenchmarkError(f"{member.subject.label}: {len(lost)} acknowledged writes lost, {lost[0]!r}")
+        return [key for key, value in self.acknowledged.items() if found.get(key) != value]
 
 
 async def _keep_open(member: Server, task_status: trio.TaskStatus[Client]) -> None:
@@ -129,62 +139,88 @@ async def _keep_open(member: Server, task_status: trio.TaskStatus[Client]) -> No
 
 
 def measure_catch_up(bench: Bench, subject: Subject) -> Iterator[Reading]:
-    """A member is killed, misses writes and is started again; they go on, and how fast?"""
+    """A member is killed, misses writes and is started again; they go on all the time, and how fast?"""
     missed = bench.sizes.missed
     table = f"A cluster of 3 members, one away for {missed:,} writes"
     with bench.cluster(subject) as cluster:
         leader = cluster.leader()
         absent = cluster.followers()[0]
-        writing = _Writing(bench, cluster.through(leader))
-        writing.rate(calls=missed // 20)
-        yield rate(table, "PUT 64x1, all there", ONLY, writing.windows())
-        absent.kill()
-        writing.rate(calls=missed)
-        away = writing.windows()
-        yield rate(table, "PUT 64x1, one away", ONLY, away)
-
-        began = time.monotonic()
-        absent.launch()
-        rates = []
-        while not _is_near(absent, leader):
-            if time.monotonic() - began > GIVE_UP_SECONDS:
-                raise BenchmarkError(f"{subject.label}: not caught up in {GIVE_UP_SECONDS:.0f} s")
-            rates.append(writing.window())
-        seconds = time.monotonic() - began
-        meanwhile = statistics.mean(rates) if rates else None
-        yield rate(table, "PUT 64x1, while it catches up", ONLY, meanwhile)
-        share = meanwhile / away if meanwhile is not None else None
-        yield Reading(table, "of what it was before", ONLY, "", Better.HIGHER, share)
+        with bench.generator.keep_running(leader, "put", **WRITERS):
+            writes = _Writes(leader)
+            writes.wait_for(missed // 20)
+            before = writes.rate_of_a_while()
+            yield rate(table, "PUT 64x1, all there", ONLY, before)
+            absent.kill()
+            writes.wait_for(missed)
+            yield rate(table, "PUT 64x1, one away", ONLY, writes.rate_of_a_while())
+            with _busy_process():
+                beside = writes.rate_of_a_while()
+            yield rate(table, "PUT 64x1, one away, and a process that computes", ONLY, beside)
+            absent.launch()
+            meanwhile, seconds = writes.rate_until(lambda: _is_near(absent, leader))
+            yield rate(table, "PUT 64x1, while it catches up", ONLY, meanwhile)
+            after = writes.rate_of_a_while()
+            yield rate(table, "PUT 64x1, all there again", ONLY, after)
+        share = 2 * meanwhile / (before + after)
+        yield Reading(table, "of the rate with all there", ONLY, "", Better.HIGHER, share)
         yield milliseconds(table, "from its start until it is there again", ONLY, seconds * 1e3)
 
 
 @attrs.define
-class _Writing:
-    """Puts, each of a new key, in runs that follow each other."""
+class _Writes:
+    """How fast a leader's log grows while somebody else writes."""
 
-    _bench: Bench
-    _target: Through
-    _runs: int = 0
+    _leader: Server
 
-    def rate(self, **flags: Flag) -> float:
-        """Puts a second of one run."""
-        self._runs += 1
-        flags = {**WRITERS, "prefix": f"{self._runs}/", **flags}
-        outcome: Outcome = self._bench.generator.run(self._target, "put", **flags)
-        return outcome.rate
+    def wait_for(self, writes: int) -> None:
+        """Until so many more are applied."""
+        end = self._applied() + writes
+        deadline = time.monotonic() + AWAY_SECONDS
+        while self._applied() < end:
+            if time.monotonic() > deadline:
+                raise BenchmarkError(
+                    f"{self._leader.subject.label}: not {writes} writes in {AWAY_SECONDS:.0f} s"
+                )
+            time.sleep(POLL_SECONDS)
 
-    def window(self) -> float:
-        """Puts a second of the next moment."""
-        return self.rate(seconds=f"{WINDOW_SECONDS}s")
+    def rate_of_a_while(self) -> float:
+        """Writes a second of the next while."""
+        began = time.monotonic()
+        return self.rate_until(lambda: time.monotonic() - began > WHILE_SECONDS)[0]
 
-    def windows(self) -> float:
-        """Puts a second of the next while."""
-        return statistics.mean(self.window() for _ in range(WINDOWS))
+    def rate_until(self, over: Callable[[], bool]) -> tuple[float, float]:
+        """Writes a second until ``over()``, and the seconds that took."""
+        began, first = time.monotonic(), self._applied()
+        while not over():
+            if time.monotonic() - began > GIVE_UP_SECONDS:
+                raise BenchmarkError(
+                    f"{self._leader.subject.label}: not caught up in {GIVE_UP_SECONDS:.0f} s"
+                )
+            time.sleep(POLL_SECONDS)
+        last = self._applied()
+        seconds = time.monotonic() - began
+        return (last - first) / seconds, seconds
+
+    def _applied(self) -> int:
+        found = trio.run(status, self._leader)
+        if found is None:
+            raise BenchmarkError(f"{self._leader.subject.label}: the leader does not answer")
+        return found.applied
+
+
+@contextlib.contextmanager
+def _busy_process() -> Iterator[None]:
+    """What a third process costs the others on a machine with few processors, whatever it does."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def _is_near(member: Server, leader: Server) -> bool:
     member.check()
-    own, its = trio.run(status, member), trio.run(status, leader)
+    own, its = trio.run(status, member, POLL_SECONDS), trio.run(status, leader)
     return own is not None and its is not None and own.applied >= its.applied - NEAR_ENTRIES
 
 

@@ -58,7 +58,9 @@ def checked_out(name: str, folder: Path) -> Subject:
         return rusd(ROOT, name, revision(ROOT))
     commit = _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
     with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", commit, "rusd", "etcdpb"))) as files:
-        files.extractall(folder, filter="data")
+        if hasattr(tarfile, "data_filter"):  # not before Python 3.11.4
+            files.extraction_filter = tarfile.data_filter
+        files.extractall(folder)
     # Or the first start would be that of a compiler.
     compileall.compile_dir(folder, quiet=1)
     return rusd(folder, name, f"commit {commit[:12]}")

@@ -147,6 +147,18 @@ class Generator:
             yield
             self._result(process, "hold-watchers")
 
+    @contextlib.contextmanager
+    def keep_running(self, server: Target, op: str, **flags: Flag) -> Iterator[None]:
+        """Make calls as long as the block runs; nothing is told of them.
+
+        Raises :class:`BenchmarkError` if that ended before the block did.
+        """
+        with self._running(server, op, flags) as process:
+            yield
+            if process.poll() is not None:
+                self._result(process, op)
+                raise BenchmarkError(f"{op} ended too early")
+
     # -- helpers ------------------------------------------------------------------------
 
     def _report(self, server: Target, op: str, flags: dict[str, Flag]) -> dict[str, Any]:

@@ -121,12 +121,12 @@ def client_of(member: Server) -> AbstractAsyncContextManager[Client]:
     return connect(environment, "127.0.0.1", member.port, make_logger(Silence(), environment.clock))
 
 
-async def status(member: Server) -> Status | None:
-    """What a member says of itself; None if it doesn't."""
+async def status(member: Server, timeout: float = 1.0) -> Status | None:
+    """What a member says of itself; None if it doesn't in ``timeout`` seconds."""
     request = rpc_pb2.StatusRequest().SerializeToString()
     try:
         async with client_of(member) as client:
-            answer = rpc_pb2.StatusResponse.FromString(await client.unary(_STATUS, request, timeout=1.0))
+            answer = rpc_pb2.StatusResponse.FromString(await client.unary(_STATUS, request, timeout=timeout))
     except (StatusError, OSError):
         return None
     return Status(answer.header.member_id, answer.leader, answer.raftAppliedIndex)

@@ -63,7 +63,9 @@ def rusd(checkout: Path, label: str = "rusd", revision: str = "") -> Subject:
     """The rusd in a checkout, under this Python."""
     if not (checkout / "rusd" / "__main__.py").is_file():
         raise BenchmarkError(f"no rusd in {checkout}")
-    return Subject(label, (sys.executable, "-m", "rusd"), {"PYTHONPATH": str(checkout)}, revision=revision)
+    # As when installed, its compiled modules are kept.
+    environment = {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": ""}
+    return Subject(label, (sys.executable, "-m", "rusd"), environment, revision=revision)
 
 
 def free_port() -> int:

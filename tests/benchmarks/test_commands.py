@@ -69,12 +69,13 @@ def test_a_command_line_without_sense_is_refused(
     assert words[-1] in capsys.readouterr().err
 
 
-def test_docs_are_three_files_beside_each_other() -> None:
-    options = command.arguments(["--docs"])
+@pytest.mark.parametrize(("words", "name"), [(["--docs"], "results"), (["--docs", "cluster"], "cluster")])
+def test_docs_are_three_files_beside_each_other(words: list[str], name: str) -> None:
+    options = command.arguments(words)
     names = {
         path.relative_to(command.ROOT).as_posix() for path in (options.json, options.markdown, options.plot)
     }
-    assert names == {f"docs/benchmarks/results.{suffix}" for suffix in ("json", "md", "svg")}
+    assert names == {f"docs/benchmarks/{name}.{suffix}" for suffix in ("json", "md", "svg")}
 
 
 def test_a_comparison_takes_two_commits() -> None:
@@ -163,4 +164,5 @@ def test_a_cluster_is_measured_through_each_of_its_members(tmp_path: Path) -> No
         assert readings[f"cluster: {row}", "calls"] > 0
     assert readings["to the first write through another, longest", ""] > 0
     assert readings["PUT 64x1, one away", ""] > 0
+    assert readings["of the rate with all there", ""] > 0
     assert [path.name for path in tmp_path.iterdir()] == ["readings.json"]
