@@ -278,13 +278,19 @@ class Elections(Reads):
         self.send(Message(type=kind, from_=self.id, to=message.from_, term=self.term, reject=True))
 
     def recognise_leader(self, leader: int) -> None:
-        """§5.2: a candidate that hears from a leader of its term follows it; the clock starts again."""
+        """§5.2: a candidate that hears from a leader of its term follows it; the clock starts again.
+
+        With every leader comes another timeout: whoever once drew a long one would keep it for good, while
+        those with short ones come to lead and fail, and elections would take ever longer.
+        """
         if self.role is Role.LEADER:
             raise InvariantViolation(
                 f"{leader:x} claims to lead term {self.term}, in which {self.id:x} leads"
             )
         if self.role is not Role.FOLLOWER:
             self.become_follower(self.term, leader)
+        elif self.leader_id != leader:
+            self.restart_clock()
         self.leader_id = leader
         self._elapsed = 0
 

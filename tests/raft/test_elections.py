@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from rusd.raft import (
@@ -10,6 +12,7 @@ from rusd.raft import (
     MessageType,
     Role,
 )
+from rusd.raft.messages import TRANSFER
 from tests.raft.builders import (
     answer,
     append,
@@ -115,6 +118,22 @@ def test_timeouts_are_drawn_anew_for_each_election() -> None:
     assert len(set(spans)) > 3
     assert min(spans) >= 10
     assert max(spans) < 20
+
+
+def test_a_follower_draws_another_timeout_with_each_leader() -> None:
+    """Or it would keep a long one for good, and with it the next election would be long in coming."""
+    node = make_node(election_ticks=10)
+    spans = set()
+    for term in range(1, 100):
+        node.step(message(REQUEST_VOTE, term, context=TRANSFER))
+        assert node.vote == 2
+        node.step(message(HEARTBEAT, term))
+        left, ticks = copy.deepcopy(node), 0
+        while left.role is Role.FOLLOWER:
+            left.tick()
+            ticks += 1
+        spans.add(ticks)
+    assert spans == set(range(10, 20))
 
 
 @pytest.mark.parametrize(
