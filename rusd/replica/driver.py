@@ -25,6 +25,7 @@ import trio
 from rusd.environment import Environment, Hooks
 from rusd.raft import MessageType
 from rusd.replica import changes
+from rusd.replica.chronicle import Chronicle
 from rusd.replica.leadership import Leadership
 from rusd.replica.peers import NoPeers
 from rusd.replica.sync import SyncPolicy
@@ -71,6 +72,7 @@ class Driver:
         self._hooks = environment.hooks
         self._after_slice = environment.after_slice
         self._log = log
+        self._chronicle = Chronicle(core.node, log)
         self._tick_interval = tick_interval
         self._request_timeout = request_timeout
         self._before_answers = before_answers
@@ -108,6 +110,7 @@ class Driver:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled.  Raises :class:`WalFailedError` if the log can't be written."""
+        self._chronicle.begin()
         self.members_changed()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._drive)
@@ -189,6 +192,7 @@ class Driver:
     def _carry_out(self) -> None:
         """Do what the core has ready, as far as it may be done here."""
         core, node = self.core, self.core.node
+        self._chronicle.look()
         while (ready := core.ready()) is not None:
             if node.configuration_index != self._configured_at:
                 self.members_changed()
@@ -199,6 +203,7 @@ class Driver:
                     self._persisted(ready)
             elif ready.messages_after_persist:
                 self._send(ready.messages_after_persist)
+        self._chronicle.look()
         if core.has_forwards:
             core.take_back(self._peers.forward(core.take_forwards()))
         if core.has_work and not self._applying and not self._hooks_apply:
