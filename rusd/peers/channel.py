@@ -172,8 +172,6 @@ class Channel:
             return 0.0
         self._next_url = (self._next_url + 1) % max(1, len(self.urls))
         if isinstance(error, StatusError) and is_refusal(error):
-            if says_removed(error):
-                self._surroundings.on_removed()
             return self._surroundings.timing.refused_pause
         return self._backoff.pause()
 
@@ -181,7 +179,7 @@ class Channel:
         """Hold one connection and its stream; returns what ended it, or raises why there was none."""
         async with self.connect() as client:
             call = client.engine.start(MESSAGES_PATH, self._metadata)
-            call.on_progress = self._progress.set
+            call.on_progress = self._told
             client.engine.on_going_away = self._attempt.cancel
             self._client, self._call = client, call
             client.wrote()
@@ -190,6 +188,16 @@ class Channel:
                 if call.accepted and self.active_since is None and not call.ended:
                     self._opened()
         return call.error or PeerError("the peer ended the stream")
+
+    def _told(self) -> None:
+        """The peer has said something on the stream of messages.
+
+        That we were removed is passed on before the connection ends: whose calls fail with it asks why.
+        """
+        call = self._call
+        if call is not None and call.error is not None and says_removed(call.error):
+            self._surroundings.on_removed()
+        self._progress.set()
 
     def _opened(self) -> None:
         self.active_since = self._surroundings.now()

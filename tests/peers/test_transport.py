@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -279,3 +280,31 @@ async def test_a_call_waits_for_a_peer_that_comes_back_in_time(kit: Any, autojum
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: cluster.start(2, port=b.port, calls={"Echo": echo}))
             assert await a.transport.call(2, "Echo", b"there", 5) == b"there"
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_who_is_turned_away_knows_it_before_its_open_calls_fail(
+    seed: int, kit: Any, autojump_clock: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)  # type: ignore[attr-defined]
+    monkeypatch.setattr(trio._core._run, "_r", random.Random(seed))  # type: ignore[attr-defined]
+    asked = trio.Event()
+
+    async def hang(*_: object) -> bytes:
+        asked.set()
+        await trio.sleep_forever()
+        return b""
+
+    async with kit.running() as cluster:
+        a, b = await cluster.join(1, 2, calls={"Hang": hang})
+
+        async def remove() -> None:
+            await asked.wait()
+            b.removed.add(1)
+            b.transport.set_members({})
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(remove)
+            with pytest.raises(PeerError):
+                await a.transport.call(2, "Hang", b"", 5)
+            assert a.told_removed
