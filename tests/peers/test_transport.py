@@ -286,8 +286,8 @@ async def test_a_call_waits_for_a_peer_that_comes_back_in_time(kit: Any, autojum
 async def test_who_is_turned_away_knows_it_before_its_open_calls_fail(
     seed: int, kit: Any, autojump_clock: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)  # type: ignore[attr-defined]
-    monkeypatch.setattr(trio._core._run, "_r", random.Random(seed))  # type: ignore[attr-defined]
+    monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
+    monkeypatch.setattr(trio._core._run, "_r", random.Random(seed))
     asked = trio.Event()
 
     async def hang(*_: object) -> bytes:
