@@ -14,7 +14,6 @@ the handler of another stream, so nothing gets out of them.
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -52,9 +51,10 @@ class _Client:
         self._reading = trio.CancelScope()
         self._failure: StatusError | None = None
         self._log = context.log
+        self._queued = False  # once at most, or it would have several turns to the others' one
         self.next_progress = 0.0
         self.stream = context.hub.open_stream(
-            partial(service.queue.append, self),
+            self._queue_up,
             header_prefix=context.header.at,
             max_response_bytes=context.limits.max_request_bytes + RESPONSE_OVERHEAD_BYTES,
         )
@@ -87,6 +87,7 @@ class _Client:
 
         Returns how many microseconds that took, about.  Raises nothing.
         """
+        self._queued = False
         stream = self.stream
         if self._failure is not None or not self._responses.writable:
             return 1  # a slow client is queued when it is writable again
@@ -99,15 +100,20 @@ class _Client:
             self._fail(error)
             return cost
         if stream.woken:
-            self._service.queue.append(self)
+            self._queue_up()
         if not stream.congested:
             self._uncongested.set()
         return cost + 2 * len(messages)
 
     def _writable_again(self) -> None:
         if self.stream.woken:
-            self._service.queue.append(self)
+            self._queue_up()
             self._service.any_queued.set()
+
+    def _queue_up(self) -> None:
+        if not self._queued:
+            self._queued = True
+            self._service.queue.append(self)
 
     def tick_progress(self) -> None:
         """Periodic progress is due.  Raises nothing."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import trio
@@ -20,7 +21,7 @@ from etcdpb.rpc_pb2 import (
     WatchRequest,
 )
 from rusd.grpc import Code, StatusError
-from rusd.services.watch import WatchService
+from rusd.services.watch import WatchService, _Client
 from rusd.watch import WatchStream
 from tests.support.inprocess import Etcd, Stream, running
 
@@ -432,3 +433,48 @@ async def test_of_very_many_streams_those_that_have_to_wait_hear_everything_too(
             await etcd.put(b"k", b"%d" % number)
         for stream in streams:
             assert await values(stream, 5) == [b"0", b"1", b"2", b"3", b"4"]
+
+
+class Draining:
+    """The responses of a client that is full after each message, and has room again soon."""
+
+    def __init__(self) -> None:
+        self.writable = True
+        self.told: Callable[[], None] = lambda: None
+        self.turns = 0
+
+    def send_many_nowait(self, _messages: Any) -> None:
+        self.writable = False
+        self.turns += 1
+
+    def on_writable(self, callback: Any) -> None:
+        self.told = callback
+
+    def drain(self) -> None:
+        if not self.writable:
+            self.writable = True
+            self.told()
+
+
+async def test_who_reads_history_has_one_turn_to_the_others_one(
+    services: list[WatchService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rusd.services.watch.PUMP_MICROSECONDS", 1)  # a turn in each pass
+    monkeypatch.setattr("rusd.watch.catchup.SLICE_STEPS", 100)
+    monkeypatch.setattr("rusd.watch.catchup.BATCH_REVISIONS", 10)
+    async with running() as etcd:
+        for number in range(3000):
+            await etcd.put(b"k", b"%d" % number)
+        [service] = services
+        outs = [Draining(), Draining()]
+        clients = [(_Client(service, service._context, cast("Any", out)), out) for out in outs]
+        for client, _ in clients:
+            client.stream.create(b"k", start_revision=2)
+        for _ in range(12):
+            service.give_turns()
+            for _, out in clients:
+                out.drain()
+        assert len(service.queue) == 2
+        assert [out.turns for _, out in clients] == [6, 6]
+        for client, _ in clients:
+            client.stream.close()
