@@ -8,7 +8,7 @@ Three additions keep a healthy leader in office:
 * **Stickiness** (4.2.3): whoever has heard from a leader lately ignores
   candidates, so that removed servers cannot depose it.
 * **CheckQuorum** (6.2): a leader that no longer hears from a majority steps
-  down, so that its clients look for the new one.
+  down, so that its clients look for the new one; so does one whose disk hangs.
 
 A leader that wants to go hands over (3.10): it brings one follower up to date
 and tells it to campaign at once.
@@ -18,13 +18,16 @@ from __future__ import annotations
 
 from rusd.raft import quorum
 from rusd.raft.errors import ChangeRefused, InvariantViolation, NotLeader
-from rusd.raft.messages import TRANSFER, Entry, Message, MessageType
+from rusd.raft.messages import TRANSFER, Entry, HardState, Message, MessageType
 from rusd.raft.quorum import VoteResult
 from rusd.raft.reads import Reads
 from rusd.raft.state import NOBODY, Role
 
 _VOTE_REQUESTS = frozenset({MessageType.REQUEST_VOTE, MessageType.REQUEST_PRE_VOTE})
 _FROM_LEADERS = frozenset({MessageType.APPEND_ENTRIES, MessageType.HEARTBEAT, MessageType.INSTALL_SNAPSHOT})
+
+HUNG_DISK_TIMEOUTS = 3
+"""Election timeouts after which a disk that is still busy with the same batch counts as hung."""
 
 
 class Elections(Reads):
@@ -35,6 +38,8 @@ class Elections(Reads):
     _heartbeat_elapsed: int
     _timeout: int
     _transfer_target: int
+    _watched: HardState | None = None  # of the batch that the disk was busy with at the last check
+    _watched_for: int = 0  # checks at which it was that one
 
     # -- the rules ----------------------------------------------------------------
 
@@ -81,6 +86,15 @@ class Elections(Reads):
         present = {peer for peer, progress in self._progress.items() if progress.active}
         return quorum.has_majority(self.configuration.voters, present | {self.id})
 
+    def disk_is_hung(self) -> bool:
+        """Whether the disk has been busy with one batch for so long that another leader is better.
+
+        Appends leave before the disk is done (10.2.1), and the others commit without it.  So they would
+        not notice, while this leader could apply nothing, answer nobody, and in the end take nothing.
+        Where nobody else could lead, nothing is won by stepping down.
+        """
+        return self._watched_for >= HUNG_DISK_TIMEOUTS and self.configuration.voters != {self.id}
+
     # -- time -----------------------------------------------------------------------
 
     def tick(self) -> None:
@@ -104,7 +118,8 @@ class Elections(Reads):
         if self._elapsed >= self.options.election_ticks:
             self._elapsed = 0
             self._transfer_target = NOBODY  # 3.10: not done within an election timeout, so carry on
-            if self.options.check_quorum and not self.hears_a_majority():
+            self._watch_disk()
+            if self.options.check_quorum and (not self.hears_a_majority() or self.disk_is_hung()):
                 self.become_follower(self.term, NOBODY)
                 return
             for progress in self._progress.values():
@@ -113,6 +128,11 @@ class Elections(Reads):
         if self._heartbeat_elapsed >= self.options.heartbeat_ticks:
             self._heartbeat_elapsed = 0
             self.broadcast_heartbeat(self._read_round)
+
+    def _watch_disk(self) -> None:
+        is_the_same = self._outstanding is not None and self._outstanding is self._watched
+        self._watched_for = self._watched_for + 1 if is_the_same else 0
+        self._watched = self._outstanding
 
     # -- roles ----------------------------------------------------------------------
 

@@ -99,7 +99,6 @@ class Node(Elections):
             limits=limits,
         )
         super().__init__(id, log, hard_state, configuration, applied=applied, random=random, options=options)
-        self._outstanding: HardState | None = None
         self.restart_clock()
         self.become_follower(self.term, NOBODY)
 

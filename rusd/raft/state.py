@@ -108,6 +108,7 @@ class State:
         # What of the persistent state the disk holds for sure.
         self._durable_term = hard_state.term
         self._durable_vote = hard_state.vote
+        self._outstanding: HardState | None = None  # of the batch that the disk has not done yet
         # The outbox.
         self._messages: list[Message] = []
         self._messages_after_persist: list[Message] = []

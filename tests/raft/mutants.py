@@ -23,6 +23,13 @@ class VotesForAnyLog(Node):
         return True
 
 
+class LeadsWithAHungDisk(Node):
+    """Forgets that a leader whose disk hangs keeps everybody waiting."""
+
+    def disk_is_hung(self) -> bool:
+        return False
+
+
 class CommitsOldTerms(Node):
     """Forgets §5.4.2: only entries of the current term are committed by counting."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from rusd.raft import (
     ChangeRefused,
     MessageType,
+    Node,
     NotLeader,
     Role,
     TransferInProgress,
@@ -119,6 +122,46 @@ def test_a_leader_that_hears_from_a_majority_stays() -> None:
         for peer in (2, 3):
             node.step(message(MessageType.HEARTBEAT_RESPONSE, node.term, from_=peer))
         tick(node, 10)
+    assert node.role is Role.LEADER
+
+
+def _beat(node: Node, peers: Sequence[int], timeouts: int) -> None:
+    """Let election timeouts pass in which ``peers`` show that they live."""
+    for _ in range(timeouts):
+        for peer in peers:
+            node.step(message(MessageType.HEARTBEAT_RESPONSE, node.term, from_=peer))
+        tick(node, 10)
+
+
+def test_a_leader_whose_disk_hangs_steps_down() -> None:
+    """The others commit without it and would follow it for ever."""
+    node = make_leader(election_ticks=10)
+    node.propose(b"x")
+    ready = node.ready()
+    assert ready.must_sync
+    _beat(node, (2, 3), 3)
+    node.propose(b"waits for the next batch")
+    node.ready()
+    assert node.role is Role.LEADER
+    _beat(node, (2, 3), 1)
+    assert (node.role, node.leader_id, node.term) == (Role.FOLLOWER, 0, 1)
+
+
+def test_a_leader_whose_disk_is_slow_stays() -> None:
+    node = make_leader(election_ticks=10)
+    for _ in range(5):
+        node.propose(b"x")
+        ready = node.ready()
+        _beat(node, (2, 3), 3)
+        node.persisted(*ready.mark)
+    assert node.role is Role.LEADER
+
+
+def test_a_leader_that_nobody_could_follow_waits_for_its_disk() -> None:
+    node = make_leader(voters=(1,), learners=(2,), election_ticks=10)
+    node.propose(b"x")
+    assert node.ready().must_sync
+    _beat(node, (2,), 10)
     assert node.role is Role.LEADER
 
 
