@@ -22,7 +22,14 @@ from rusd.raft import (
     Snapshot,
     bootstrap,
 )
-from rusd.replica import ChangeRefusedError, Core, Forward, LeaderChangedError, NoLeaderError
+from rusd.replica import (
+    ChangeRefusedError,
+    Core,
+    Forward,
+    LeaderChangedError,
+    NoLeaderError,
+    RequestTimeoutError,
+)
 from rusd.replica.reads import RETRY_TICKS
 from rusd.state import Kind, MemberExistsError
 from rusd.steps import Turn
@@ -207,6 +214,25 @@ def test_a_leader_whose_disk_hangs_takes_only_so_much_from_its_followers(
     assert node.commit_index == node.last_index
     assert 10 <= node.log.entries_held - cluster.cores[1].applied_index <= 12
     assert len(cluster.machines[2].applied) >= 10
+
+
+def test_the_others_go_on_without_a_leader_whose_disk_hangs(cluster: Cluster) -> None:
+    cluster.hung = 1
+    waiting = cluster.put(1, b"lost")
+    cluster.settle()
+    for _ in range(100):
+        for me in (1, 2, 3):
+            cluster.tick(me)
+        cluster.settle()
+    [(result, error)] = waiting
+    assert (result, type(error)) == (None, RequestTimeoutError)
+    leaders = {core.node.leader_id for core in cluster.cores.values()}
+    assert len(leaders) == 1
+    assert not leaders & {0, 1}
+    outcomes = cluster.put(2, b"k")
+    cluster.settle()
+    assert outcomes == [(b"k", None)]
+    assert cluster.machines[3].applied[-1] == b"k"
 
 
 @pytest.mark.parametrize("kind", EntryType)
