@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from etcdpb import rpc_pb2
+from etcdpb import rpc_pb2, rusd_pb2
 from rusd.raft import Message
 from rusd.replica import PeerError
 from rusd.state import Kind
@@ -174,6 +174,12 @@ async def test_a_snapshot_that_nobody_needs_or_that_lies_is_refused(autojump_clo
         ):
             with pytest.raises(PeerError):
                 await replica.receive_snapshot(wrong_message, wrong_header, _each(chunks))
+        future = rusd_pb2.SnapshotHeader.FromString(header)
+        future.term = message.term + 1
+        with pytest.raises(PeerError, match="could be installed"):
+            await replica.receive_snapshot(
+                _evolve(message, term=future.term), future.SerializeToString(), _each(chunks)
+            )
         assert replica.core.applied_index == before
         names = cluster.members[gone].files("/data/member/snap")
         assert SnapshotName(snapshot.index, snapshot.term).name not in names

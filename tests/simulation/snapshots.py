@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from etcdpb import rusd_pb2
-from rusd.raft import Configuration, Message, Snapshot
+from rusd.raft import Configuration, Message, Role, Snapshot
 from rusd.state import snapshot as state_snapshot
 from rusd.storage import SnapshotMarker
 from rusd.storage.snapshot import SnapshotName
@@ -98,8 +98,11 @@ class Snapshots:
     # -- sending ------------------------------------------------------------------------
 
     def send(self, message: Message) -> None:
-        """Send a snapshot that reaches what ``message`` asks for, once there is one."""
+        """Send a snapshot that reaches what ``message`` asks for, once there is one; only in its term."""
         process = self._process
+        node = process.node
+        if node.role is not Role.LEADER or node.term != message.term:
+            return  # a snapshot taken by now may be of a later term than the message
         noted = {SnapshotName(marker.index, marker.term) for marker in process.wal.markers}
         name = max(noted & set(process.data_dir.snapshots()), default=None)
         if name is None or name.index < message.index:
