@@ -49,6 +49,7 @@ class Host:
         self.slow_disk_by = 0
         self.served_revision = 0
         self._is_retired = False
+        self._ticks = 0  # how many were ordered
         self._crash = Crash()
         self._plan = 0  # counts crashes to come
         self._effects_left = 0  # until the process is killed; 0 for never
@@ -141,10 +142,16 @@ class Host:
     # -- time -----------------------------------------------------------------------
 
     def _tick_later(self, process: Process) -> None:
-        self.world.scheduler.after(self.tick_every, lambda: self._tick(process))
+        self._tick_after(self.tick_every, process)
 
-    def _tick(self, process: Process) -> None:
-        if process is not self.process:
+    def _tick_after(self, milliseconds: int, process: Process) -> None:
+        """The next tick; one that was to come no longer counts."""
+        self._ticks += 1
+        number = self._ticks
+        self.world.scheduler.after(milliseconds, lambda: self._tick(process, number))
+
+    def _tick(self, process: Process, number: int) -> None:
+        if process is not self.process or number != self._ticks:
             return
         if process.resumes_at <= self.world.scheduler.now:
             process.do(process.tick)
@@ -152,7 +159,7 @@ class Host:
             return
         # A late tick counts once, however many were missed.
         late = process.resumes_at - self.world.scheduler.now + 1
-        self.world.scheduler.after(late, lambda: self._tick(process))
+        self._tick_after(late, process)
 
     def restore(self) -> None:
         """The clock and the disk are as they should be."""
@@ -169,6 +176,7 @@ class Host:
         if self.process is not None:
             self.process.resumes_at = 0
             self.process.resume()
+            self._tick_later(self.process)  # and not only when the pause would have been over
 
     # -- clients ----------------------------------------------------------------------
 

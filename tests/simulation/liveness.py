@@ -21,8 +21,8 @@ SETTLING_TIMEOUTS = 2.5
 LEADER_TIMEOUTS = 12
 """Election timeouts within which everybody follows one leader."""
 
-SPLIT_TERMS = 5
-"""Terms that may pass until then if only those enter one who could win: a few split votes."""
+MOST_TERMS = 5
+"""Terms that may pass until then."""
 
 CATCH_UP_TIMEOUTS = 12
 """Election timeouts within which everybody has applied everything."""
@@ -85,17 +85,8 @@ class Liveness:
     def _require_few_terms(self, leader: Process, before: int) -> None:
         terms = leader.node.term - before
         self._world.coverage["terms to recover"] += terms
-        if terms > self._most_terms():
+        if terms > MOST_TERMS:
             raise Violation(properties.TERMS_STAY, f"{terms} terms passed until there was a leader")
-
-    def _most_terms(self) -> int:
-        """Without PreVote everybody enters a term who stands.
-
-        While one that can win waits, for less than two election timeouts, each of the others may stand twice.
-        """
-        if self._world.settings.pre_vote:
-            return SPLIT_TERMS
-        return max(SPLIT_TERMS, 2 * (len(self._world.processes()) - 1) + 1)
 
     def _catch_up(self, leader: Process) -> None:
         """Everybody applies what there is, and what is asked for now; watchers hear of it."""
