@@ -356,7 +356,7 @@ MUTANTS = (
     Mutant(ForgetsItsTerm, properties.STABLE_STORAGE),
     Mutant(VotesTwice, properties.ELECTION_SAFETY, quiet=False, seed=5),
     Mutant(VotesForAnyLog, properties.LEADER_COMPLETENESS, quiet=False),
-    Mutant(CommitsOldTerms, properties.LEADER_COMPLETENESS, size=5, profile=AMBUSHING, quiet=False, seed=70),
+    Mutant(CommitsOldTerms, properties.LEADER_COMPLETENESS, size=5, profile=AMBUSHING, quiet=False, seed=195),
     Mutant(SkipsTheConsistencyCheck, properties.LOG_MATCHING, profile=TURNING, seed=2),
     Mutant(TruncatesWithoutConflict, properties.ACKNOWLEDGED, seed=1),
     Mutant(CountsItselfEarly, properties.QUORUM),
