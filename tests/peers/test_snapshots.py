@@ -26,9 +26,8 @@ INSTALL = Message(
 class Chunks:
     """Hands out chunks and counts how many were asked for."""
 
-    def __init__(self, *chunks: bytes, error: Exception | None = None) -> None:
+    def __init__(self, *chunks: bytes) -> None:
         self._chunks = list(chunks)
-        self._error = error
         self.asked = 0
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -39,8 +38,6 @@ class Chunks:
         if self.asked < len(self._chunks):
             self.asked += 1
             return self._chunks[self.asked - 1]
-        if self._error is not None:
-            raise self._error
         raise StopAsyncIteration
 
 
@@ -159,8 +156,10 @@ async def test_what_fails_in_the_sender_leaves_the_receiver_with_nothing_whole(
     kit: Any, autojump_clock: Any
 ) -> None:
     ends: list[str] = []
+    begun = trio.Event()
 
     async def take(_message: Message, _header: bytes, chunks: AsyncIterator[bytes]) -> None:
+        begun.set()
         try:
             async for _ in chunks:
                 pass
@@ -168,11 +167,16 @@ async def test_what_fails_in_the_sender_leaves_the_receiver_with_nothing_whole(
             ends.append(type(error).__name__)
             raise
 
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x"
+        await begun.wait()  # a call that ends at once may never reach the receiver
+        raise OSError("disk")
+
     async with kit.running() as cluster:
         a, b = await cluster.join(1, 2)
         b.inbox.take_snapshot = take
         with pytest.raises(OSError, match="disk"):
-            await a.transport.send_snapshot(INSTALL, b"", Chunks(b"x", error=OSError("disk")))
+            await a.transport.send_snapshot(INSTALL, b"", broken())
         await trio.sleep(1)
         assert len(ends) == 1
         assert ends[0] in ("PeerError", "Cancelled")
