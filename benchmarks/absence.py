@@ -175,13 +175,7 @@ class _Writes:
     def wait_for(self, writes: int) -> None:
         """Until so many more are applied."""
         end = self._applied() + writes
-        deadline = time.monotonic() + AWAY_SECONDS
-        while self._applied() < end:
-            if time.monotonic() > deadline:
-                raise BenchmarkError(
-                    f"{self._leader.subject.label}: not {writes} writes in {AWAY_SECONDS:.0f} s"
-                )
-            time.sleep(POLL_SECONDS)
+        self._wait_until(lambda: self._applied() >= end, AWAY_SECONDS, f"not {writes} writes")
 
     def rate_of_a_while(self) -> float:
         """Writes a second of the next while."""
@@ -191,15 +185,18 @@ class _Writes:
     def rate_until(self, over: Callable[[], bool]) -> tuple[float, float]:
         """Writes a second until ``over()``, and the seconds that took."""
         began, first = time.monotonic(), self._applied()
-        while not over():
-            if time.monotonic() - began > GIVE_UP_SECONDS:
-                raise BenchmarkError(
-                    f"{self._leader.subject.label}: not caught up in {GIVE_UP_SECONDS:.0f} s"
-                )
-            time.sleep(POLL_SECONDS)
+        self._wait_until(over, GIVE_UP_SECONDS, "not caught up")
         last = self._applied()
         seconds = time.monotonic() - began
         return (last - first) / seconds, seconds
+
+    def _wait_until(self, over: Callable[[], bool], patience: float, failure: str) -> None:
+        """Raises :class:`BenchmarkError` after ``patience`` seconds."""
+        deadline = time.monotonic() + patience
+        while not over():
+            if time.monotonic() > deadline:
+                raise BenchmarkError(f"{self._leader.subject.label}: {failure} in {patience:.0f} s")
+            time.sleep(POLL_SECONDS)
 
     def _applied(self) -> int:
         found = trio.run(status, self._leader)

@@ -26,7 +26,6 @@ class Chronicle:
         self._id = f"{node.id:x}"
         self._now = (node.role, node.term, node.leader_id)
         self._configuration = node.configuration
-        self._leader = NOBODY  # the last one that was told of
 
     def begin(self) -> None:
         """Tell what the node starts with."""
@@ -43,9 +42,9 @@ class Chronicle:
         node = self._node
         now = (node.role, node.term, node.leader_id)
         if now != self._now:
-            before, self._now = self._now, now
-            self._tell_of_role(*before[:2])
-            self._tell_of_leader()
+            (role, term, leader), self._now = self._now, now
+            self._tell_of_role(role, term)
+            self._tell_of_leader(leader)
         if node.configuration is not self._configuration:
             self._configuration = node.configuration
             self._log.info(f"{self._id} switched to configuration {_told(node.configuration)}")
@@ -57,17 +56,16 @@ class Chronicle:
         if (node.role, node.term) != (role, term):
             self._log.info(f"{self._id} became {node.role.value} at term {node.term}")
 
-    def _tell_of_leader(self) -> None:
+    def _tell_of_leader(self, before: int) -> None:
         leader, term = self._node.leader_id, self._node.term
-        if leader == self._leader:
+        if leader == before:
             return
         if leader == NOBODY:
-            what = f"lost leader {self._leader:x}"
-        elif self._leader == NOBODY:
+            what = f"lost leader {before:x}"
+        elif before == NOBODY:
             what = f"elected leader {leader:x}"
         else:
-            what = f"changed leader from {self._leader:x} to {leader:x}"
-        self._leader = leader
+            what = f"changed leader from {before:x} to {leader:x}"
         self._log.info(f"raft.node: {self._id} {what} at term {term}")
 
 
