@@ -24,6 +24,9 @@ LEADER_TIMEOUTS = 12
 MOST_TERMS = 5
 """Terms that may pass until then."""
 
+TERMS_OF_A_STRANGER = 2
+"""Terms that, without PreVote, a server adds that was removed and can't know it (thesis 4.2.3)."""
+
 CATCH_UP_TIMEOUTS = 12
 """Election timeouts within which everybody has applied everything."""
 
@@ -83,9 +86,13 @@ class Liveness:
                 process.serving = False
 
     def _require_few_terms(self, leader: Process, before: int) -> None:
-        terms = leader.node.term - before
-        self._world.coverage["terms to recover"] += terms
-        if terms > MOST_TERMS:
+        world, terms = self._world, leader.node.term - before
+        world.coverage["terms to recover"] += terms
+        most = MOST_TERMS
+        if not world.settings.pre_vote:
+            members = leader.node.configuration.members
+            most += TERMS_OF_A_STRANGER * len([p for p in world.processes() if p.host.id not in members])
+        if terms > most:
             raise Violation(properties.TERMS_STAY, f"{terms} terms passed until there was a leader")
 
     def _catch_up(self, leader: Process) -> None:

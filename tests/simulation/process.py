@@ -345,6 +345,10 @@ class Process:
         self.snapshots.load(snapshot)
         while self._handed and self._handed[0].index <= snapshot.index:
             self._handed.popleft()
+        if self.published:
+            self.world.coverage["entries cut short"] += 1
+            self.world.safety.cut_short(self, self.published)
+            self.published = []
         self.compactions.clear()
         self.hub.history_replaced(self.machine.store)
         self.core.installed()

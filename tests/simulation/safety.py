@@ -256,6 +256,11 @@ class Safety:
             text = f"{process} did more than the log says: {outcomes}, {published}"
             raise Violation(properties.STATE_MACHINE_SAFETY, text)
 
+    def cut_short(self, process: Process, published: Sequence[tuple[int, int, Sequence[Record]]]) -> None:
+        """A snapshot takes the place of an entry applied in part: what that has shown by now is right."""
+        for index, revision, records in published:
+            self._compare_events(process, self.model.revision_at[index], [(revision, records)])
+
     def first_seen(self, entry: Entry) -> None:
         """Something of what ``entry``, the next one, does can be seen: tell the model, if it doesn't know."""
         if entry.index < len(self._applied):
