@@ -12,9 +12,7 @@ microsecond or two.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, MutableSet, Sequence
-from heapq import merge
-from itertools import islice
+from collections.abc import Generator, MutableSet, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -56,63 +54,6 @@ def finish(steps: Steps[T]) -> T:
             next(steps)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
-
-
-def sort_steps(
-    items: list[T], turn: Turn, *, key: Callable[[T], Any] | None = None, reverse: bool = False
-) -> Steps[list[T]]:
-    """``sorted(items, key=key, reverse=reverse)``."""
-    if len(items) <= PAGE:
-        return sorted(items, key=key, reverse=reverse)  # type: ignore[arg-type, type-var]
-    runs: list[list[T]] = []
-    in_order = True
-    for first in range(0, len(items), PAGE):
-        run: list[T] = sorted(items[first : first + PAGE], key=key, reverse=reverse)  # type: ignore[arg-type, type-var]
-        if runs and in_order:
-            in_order = _follows(runs[-1][-1], run[0], key, reverse=reverse)
-        runs.append(run)
-        turn.left -= PAGE / 4 if key is None else PAGE
-        if turn.left <= 0:
-            yield
-    if in_order:
-        return (yield from _concatenated(runs, turn))
-    # Each run is let go of as it is used up, or all of them would be freed at once at the end.
-    merged: Iterator[T] = merge(*map(_drained, runs), key=key, reverse=reverse)  # type: ignore[arg-type]
-    return (yield from collect_steps(merged, turn))
-
-
-def _follows(before: Any, after: Any, key: Callable[[Any], Any] | None, *, reverse: bool) -> bool:
-    if key is not None:
-        before, after = key(before), key(after)
-    return bool(after <= before if reverse else before <= after)
-
-
-def _concatenated(runs: list[list[T]], turn: Turn) -> Steps[list[T]]:
-    result: list[T] = []
-    runs.reverse()
-    while runs:
-        result += runs.pop()
-        turn.left -= PAGE / _CHEAP
-        if turn.left <= 0:
-            yield
-    return result
-
-
-def _drained(run: list[T]) -> Iterator[T]:
-    run.reverse()
-    while run:
-        yield run.pop()
-
-
-def collect_steps(items: Iterator[T], turn: Turn) -> Steps[list[T]]:
-    """``list(items)``."""
-    result: list[T] = []
-    while part := list(islice(items, PAGE)):
-        result += part
-        turn.left -= len(part)
-        if turn.left <= 0:
-            yield
-    return result
 
 
 def discard_steps(garbage: Sequence[list[Any] | dict[Any, Any] | MutableSet[Any]], turn: Turn) -> Steps[None]:

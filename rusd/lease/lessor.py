@@ -19,7 +19,8 @@ from heapq import heappop, heappush, heapreplace
 
 from rusd.lease.errors import LeaseExpiredError, LeaseNotFoundError, NotPrimaryError
 from rusd.lease.store import LeaseStore
-from rusd.steps import Steps, Turn, sort_steps
+from rusd.sorting import sort_steps
+from rusd.steps import Steps, Turn
 
 EXPIRED_LIMIT = 500
 """Leases given out for revocation at a time (etcd: 1000 a second, asked twice a second)."""

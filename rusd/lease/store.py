@@ -23,7 +23,8 @@ import attrs
 
 from rusd.lease.attached import KeySet
 from rusd.lease.errors import LeaseExistsError, LeaseNotFoundError, LeaseTTLTooLargeError
-from rusd.steps import PAGE, Steps, Turn, discard_steps, sort_steps
+from rusd.sorting import sort_steps
+from rusd.steps import PAGE, Steps, Turn, discard_steps
 
 MAX_TTL = 9_000_000_000
 """Seconds; etcd's MaxLeaseTTL."""

@@ -21,7 +21,8 @@ from rusd.mvcc.history import by_mod_revision
 from rusd.mvcc.keys import FROM_KEY, KeyList
 from rusd.mvcc.record import Record
 from rusd.mvcc.table import MASK, KeyTable
-from rusd.steps import PAGE, Steps, Turn, sort_steps
+from rusd.sorting import sort_steps
+from rusd.steps import PAGE, Steps, Turn
 
 KeyHistory = Record | list[Record]
 
@@ -113,7 +114,7 @@ class KeyIndex:
         return commit
 
     def load(self, records: Iterable[Record]) -> None:
-        """Take changes as :meth:`add` does, leaving the order to :meth:`sort`; for bulk loading."""
+        """Take changes as :meth:`add` does, leaving the order to :meth:`order_steps`; for bulk loading."""
         shards = self.histories.shards
         for record in records:
             key = record.key
@@ -126,15 +127,21 @@ class KeyIndex:
             else:
                 histories[key] = [history, record]  # type: ignore[list-item]
 
-    def sort(self) -> None:
-        """Bring the keys into order after :meth:`load`; O(n log n)."""
+    def order_steps(self, turn: Turn) -> Steps[None]:
+        """Bring the keys of a new index into order after :meth:`load`; O(n log n)."""
         live: list[bytes] = []
         dead: list[bytes] = []
-        for key, history in self.histories.items():
-            newest = history[-1] if type(history) is list else history
-            (live if newest.version else dead).append(key)  # type: ignore[union-attr]
-        self.live = KeyList(live)
-        self.dead = KeyList(dead)
+        for shard in self.histories.shards:
+            for key, history in shard.items():
+                newest = history[-1] if type(history) is list else history
+                (live if newest.version else dead).append(key)  # type: ignore[union-attr]
+            turn.left -= len(shard) / 4
+            if turn.left <= 0:
+                yield
+        for keys, unordered in ((self.live, live), (self.dead, dead)):
+            ordered = yield from sort_steps(unordered, turn)
+            commit = yield from keys.merge_steps((), ordered, turn)
+            commit()
 
     def get(self, key: bytes, revision: int) -> Record | None:
         """The put that stands for ``key`` at ``revision``; ``None`` if the key does not exist there."""

@@ -20,7 +20,8 @@ import attrs
 
 from rusd.mvcc.index import newest_at
 from rusd.mvcc.record import Record
-from rusd.steps import PAGE, Steps, Turn, discard_steps, sort_steps
+from rusd.sorting import sort_steps
+from rusd.steps import PAGE, Steps, Turn, discard_steps
 
 if TYPE_CHECKING:
     from rusd.mvcc.store import Store

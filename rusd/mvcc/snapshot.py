@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from rusd.mvcc.errors import SnapshotFormatError
 from rusd.mvcc.history import Cursor, History
 from rusd.mvcc.record import Record
+from rusd.steps import Steps, Turn
 
 if TYPE_CHECKING:
     from rusd.mvcc.store import Pin, Store
@@ -94,36 +95,28 @@ class Dump:
 def encode_records(records: list[Record]) -> bytes:
     """A chunk of records."""
     pack = _RECORD.pack
-    parts: list[bytes] = [b"R"]
-    for record in records:
-        field = record.field
-        key = record.key
-        parts.append(
-            pack(
-                record.mod_revision,
-                record.create_revision,
-                record.version,
-                record.lease,
-                record.sub,
-                len(key),
-                len(field),
-                field.index(key, 2),
-            )
+    parts = [b"R"] * (1 + 2 * len(records))
+    parts[1::2] = [
+        pack(
+            record.mod_revision,
+            record.create_revision,
+            record.version,
+            record.lease,
+            record.sub,
+            len(key := record.key),
+            len(field := record.field),
+            field.index(key, 2),
         )
-        parts.append(field)
+        for record in records
+    ]
+    parts[2::2] = [record.field for record in records]
     return b"".join(parts)
 
 
 class Loader:
-    """Rebuilds a store from the chunks of a dump.
+    """Rebuilds a store from the chunks of a dump: feed them in order, then :meth:`finish_steps`."""
 
-    Feed them in order, then :meth:`finish`.  The keys are sorted all at once at
-    the end, which is fastest; with ``sliced`` each is put in its place as it
-    comes, which takes twice as long but leaves nothing long to the end.
-    """
-
-    def __init__(self, *, sliced: bool = False) -> None:
-        self._sliced = sliced
+    def __init__(self) -> None:
         self._store: Store | None = None
         self._records: list[Record] = []
         self._last = (0, 0)
@@ -147,13 +140,13 @@ class Loader:
         else:
             raise SnapshotFormatError(f"unknown kind of chunk {kind!r}")
 
-    def finish(self) -> Store:
+    def finish_steps(self, turn: Turn) -> Steps[Store]:
         """The store.  Raises :class:`SnapshotFormatError` if the dump is not complete."""
         store = self._store
         if store is None or not self._complete:
             raise SnapshotFormatError("the dump is not complete")
-        if not self._sliced:
-            store.index.sort()
+        # All at once is faster than each key in its place as it comes.
+        yield from store.index.order_steps(turn)
         store.history = History(self._records, store.current_revision)
         return store
 
@@ -185,11 +178,7 @@ class Loader:
         self._records += records
         store.bytes_in_use += store.account(records)
         self._note_leases(records)
-        if self._sliced:
-            for record in records:
-                store.index.add(record)
-        else:
-            store.index.load(records)
+        store.index.load(records)
 
     def _note_leases(self, records: list[Record]) -> None:
         leased = self.leased

@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 class Loading:
     """The state of a snapshot with that ``header``: feed it the chunks, finish it, have a machine adopt it.
 
-    With ``sliced`` no part takes long, and all of them together twice as long.
-    Raises :class:`~google.protobuf.message.DecodeError` for a header that is none.
+    No part of it takes long.  Raises :class:`~google.protobuf.message.DecodeError` for a header that is none.
     """
 
-    def __init__(self, header: bytes, *, sliced: bool = True) -> None:
+    def __init__(self, header: bytes) -> None:
         self._summary = rusd_pb2.SnapshotHeader.FromString(header)
-        self._loader = Loader(sliced=sliced)
+        self._loader = Loader()
         self._store: Store | None = None
         self._leases = LeaseStore()
 
@@ -50,7 +49,8 @@ class Loading:
 
     def finish_steps(self, turn: Turn) -> Steps[None]:
         """All chunks have come.  Raises :class:`~rusd.mvcc.SnapshotFormatError` if they make no state."""
-        summary, store = self._summary, self._loader.finish()
+        summary = self._summary
+        store = yield from self._loader.finish_steps(turn)
         if (store.current_revision, store.compact_revision) != (
             summary.current_revision,
             summary.compact_revision,

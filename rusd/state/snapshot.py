@@ -76,7 +76,7 @@ def load(machine: StateMachine, header: bytes, chunks: Iterable[bytes]) -> None:
     Raises :class:`~rusd.mvcc.SnapshotFormatError` if the two don't belong together, and
     :class:`~google.protobuf.message.DecodeError` for a header that is none.
     """
-    loading = Loading(header, sliced=False)
+    loading = Loading(header)
     for chunk in chunks:
         loading.feed(chunk)
     finish(loading.finish_steps(ENDLESS))

@@ -30,6 +30,7 @@ from rusd.mvcc import (
     evaluate_steps,
 )
 from rusd.mvcc.store import PUBLISH_AT_ONCE
+from rusd.steps import ENDLESS, finish
 from tests.support.slices import Sliced
 
 
@@ -426,8 +427,8 @@ class StoreMachine(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.dumps)
-    @rule(budget=st.integers(1, 4), sliced=st.booleans())
-    def step_dumps(self, budget, sliced) -> None:
+    @rule(budget=st.integers(1, 4))
+    def step_dumps(self, budget) -> None:
         running = []
         for item in self.dumps:
             dump, chunks, *expected = item
@@ -437,7 +438,7 @@ class StoreMachine(RuleBasedStateMachine):
                 running.append(item)
             else:
                 dump.close()
-                self.check_load(load(chunks, sliced=sliced), *expected)
+                self.check_load(load(chunks), *expected)
         self.dumps = running
 
     def check_load(self, store, current, compacted, state, stored) -> None:
@@ -447,15 +448,15 @@ class StoreMachine(RuleBasedStateMachine):
         records = [record for _, part in store.history.between(0, current) for record in part]
         assert [(r.mod_revision, r.sub, r.key, r.tombstone, r.encoded) for r in records] == stored
 
-    @rule(sliced=st.booleans())
-    def go_on_with_a_loaded_copy(self, sliced) -> None:
+    @rule()
+    def go_on_with_a_loaded_copy(self) -> None:
         self.end_jobs()
         dump = self.store.dump()
         chunks = []
         while (chunk := dump.next_chunk(2)) is not None:
             chunks += [chunk] if chunk else []
         dump.close()
-        self.store = load(chunks, sliced=sliced)
+        self.store = load(chunks)
         self.compactions = []
         self.model.remembered = []
 
@@ -465,7 +466,7 @@ class StoreMachine(RuleBasedStateMachine):
         while self.hash_jobs:
             self.step_hash_jobs(5)
         while self.dumps:
-            self.step_dumps(5, False)
+            self.step_dumps(5)
         assert self.store.pins == 0
 
     @invariant()
@@ -483,11 +484,11 @@ def fields(options: RangeOptions) -> dict:
     return {name: getattr(options, name) for name in RangeOptions.__slots__ if not name.startswith("__")}
 
 
-def load(chunks: list[bytes], *, sliced: bool) -> Store:
-    loader = Loader(sliced=sliced)
+def load(chunks: list[bytes]) -> Store:
+    loader = Loader()
     for chunk in chunks:
         loader.feed(chunk)
-    return loader.finish()
+    return finish(loader.finish_steps(ENDLESS))
 
 
 TestStoreMachine = StoreMachine.TestCase
