@@ -27,6 +27,9 @@ _CHUNK_MASK = (1 << _CHUNK_BITS) - 1
 SLICE_BYTES = 1 << 20
 """Of records handed out at a time: whoever joins or checksums them does it in one turn."""
 
+_SLOTS = 64
+"""Revisions that a walk looks up in one go, until one of them has several changes."""
+
 by_mod_revision = attrgetter("mod_revision")
 by_place = attrgetter("mod_revision", "sub")
 
@@ -63,6 +66,11 @@ class History:
         """The changes of an existing revision above the base revision; O(1)."""
         slot = self._chunks[revision >> _CHUNK_BITS][revision & _CHUNK_MASK]
         return slot if isinstance(slot, list) else (slot,)  # type: ignore[return-value]
+
+    def slots(self, first: int, last: int) -> list[Slot]:
+        """The changes of the revisions ``first``, above the base, to ``last``, or of the first of them."""
+        start = first & _CHUNK_MASK
+        return self._chunks[first >> _CHUNK_BITS][start : start + last - first + 1]
 
     def between(self, first: int, last: int) -> Iterator[tuple[int, Sequence[Record]]]:
         """Each revision from ``first`` to ``last`` that has changes, with them, in order."""
@@ -156,9 +164,13 @@ class Cursor:
                 self._rest_position = start + budget - len(records)
                 records += self._rest[start : self._rest_position]
             elif self._revision <= self._last_revision:
-                self._rest = self._history.above_base(self._revision)
-                self._rest_position = 0
-                self._revision += 1
+                last = self._revision + min(budget - len(records), _SLOTS) - 1
+                for slot in self._history.slots(self._revision, min(last, self._last_revision)):
+                    self._revision += 1
+                    if type(slot) is list:
+                        self._rest, self._rest_position = slot, 0
+                        break
+                    records.append(slot)  # type: ignore[arg-type]
             else:
                 break
         return records
@@ -166,6 +178,9 @@ class Cursor:
 
 def _fitting(records: Sequence[Record]) -> int:
     """How many of the first ``records`` make up a slice."""
+    size = sum([len(record.field) for record in records])
+    if size <= SLICE_BYTES:
+        return len(records)
     size = 0
     for count, record in enumerate(records):
         size += len(record.field)
