@@ -7,10 +7,11 @@ import trio
 import trio.testing
 
 from etcdpb.rpc_pb2 import AlarmRequest, CompactionRequest, HashKVRequest
+from rusd.mvcc import Dump
 from rusd.replica import snapshotter
 from rusd.replica.snapshotter import RETRY_SECONDS
 from rusd.storage import WalFailedError
-from rusd.testing import FaultDisk, MemoryDisk
+from rusd.testing import FaultDisk, ManualClock, MemoryDisk
 from tests.support.inprocess import Etcd, running
 
 SNAPSHOTS, LOG = "/data/member/snap", "/data/member/wal"
@@ -53,6 +54,34 @@ async def test_a_snapshot_is_taken_under_load_and_a_restart_begins_with_it() -> 
         await etcd.pass_time(602)
         assert (await etcd.get(b"leased")).count == 0
     assert first
+
+
+async def test_a_snapshot_that_is_being_written_rests_between_its_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After each chunk it rests twice as long as that took."""
+    clock, disk = ManualClock(), MemoryDisk()
+    next_chunk = Dump.next_chunk
+    chunks = 0
+
+    def slow_chunk(dump: Dump) -> bytes | None:
+        nonlocal chunks
+        chunks += 1
+        clock.advance(0.004)
+        return next_chunk(dump)
+
+    monkeypatch.setattr(Dump, "next_chunk", slow_chunk)
+    async with running(clock=clock, disk=disk, snapshot_count=50) as etcd:
+        while not chunks:
+            await etcd.put(b"k", bytes(100))
+        for expected in (1, 2, 3):
+            await trio.testing.wait_all_tasks_blocked()
+            assert chunks == expected
+            await etcd.put(b"meanwhile")
+            await etcd.pass_time(0.0079)
+            assert chunks == expected
+            await etcd.pass_time(0.0002)
+        await etcd.until(lambda: bool(snapshots(disk)))
 
 
 async def test_a_small_state_that_is_written_over_is_not_written_out_too_often() -> None:
