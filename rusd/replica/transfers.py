@@ -15,6 +15,7 @@ and state, or the new.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 
 SYNC_BYTES = 16 * 1024 * 1024
 """Written of a received snapshot between two syncs."""
+
+READ_BYTES = 1024 * 1024
+"""Read of a snapshot in one go: while the loop is busy, a thread waits longer for its turn than it works."""
 
 PATIENCE_SECONDS = 30.0
 """Without headway of a follower that has got its snapshot; then no more log is kept for it."""
@@ -292,6 +296,7 @@ class _Chunks:
 
     def __init__(self, reader: SnapshotReader, threads: Threads, spoiled: Callable[[], None]) -> None:
         self._chunks: Iterator[bytes] = reader.chunks()
+        self._read: deque[bytes] = deque()
         self._threads = threads
         self._spoiled = spoiled
 
@@ -299,14 +304,23 @@ class _Chunks:
         return self
 
     async def __anext__(self) -> bytes:
-        try:
-            chunk: bytes | None = await self._threads.run(next, self._chunks, None)
-        except (StorageError, OSError):
-            self._spoiled()
-            raise
-        if chunk is None:
-            raise StopAsyncIteration
-        return chunk
+        if not self._read:
+            try:
+                await self._threads.run(self._read_some)
+            except (StorageError, OSError):
+                self._spoiled()
+                raise
+            if not self._read:
+                raise StopAsyncIteration
+        return self._read.popleft()
+
+    def _read_some(self) -> None:
+        size = 0
+        for chunk in self._chunks:
+            self._read.append(chunk)
+            size += len(chunk)
+            if size >= READ_BYTES:
+                break
 
 
 def _configuration(header: bytes) -> Configuration:
