@@ -167,25 +167,32 @@ class Life(Parts):
         timeout = f"{self.request_timeout:g}s"
         complaint = clock.monotonic() + self.request_timeout
         problem = answers.TIMEOUT()
-        while True:
-            # Said twice does no harm, so a try that may have been lost on its way is not waited for in full.
-            deadline = clock.monotonic() + 2 * self.election_timeout
+        published = trio.Event()
+
+        async def attempt() -> None:
+            nonlocal problem
             try:
-                await finish_by(clock, deadline, self._propose_attributes)
-                break
-            except trio.TooSlowError:
-                pass
+                await self._propose_attributes()
             except ReplicaError as error:
                 problem = answers.from_state(error)
-                await clock.sleep_until(deadline)
-            if clock.monotonic() >= complaint:
-                complaint += self.request_timeout
-                self._log.warn(
-                    "failed to publish local member to cluster through raft",
-                    **own,
-                    publish_timeout=timeout,
-                    error=problem.message,
-                )
+            else:
+                published.set()
+
+        async with trio.open_nursery() as attempts:
+            while not published.is_set():
+                # Said twice does no harm, so nobody waits for a try alone that may have been lost on its way.
+                attempts.start_soon(attempt)
+                with contextlib.suppress(trio.TooSlowError):
+                    await finish_by(clock, clock.monotonic() + 2 * self.election_timeout, published.wait)
+                if clock.monotonic() >= complaint and not published.is_set():
+                    complaint += self.request_timeout
+                    self._log.warn(
+                        "failed to publish local member to cluster through raft",
+                        **own,
+                        publish_timeout=timeout,
+                        error=problem.message,
+                    )
+            attempts.cancel_scope.cancel()
         self._log.info(
             "published local member to cluster through raft",
             **own,

@@ -9,14 +9,18 @@ import trio
 import trio.testing
 
 import rusd
+from rusd.environment import Hooks
+from rusd.replica import driver
 from rusd.storage import WalFailedError
 from rusd.testing import (
     ApplyGate,
     FaultDisk,
+    InlineThreads,
     ListSink,
     ManualClock,
     MemoryDisk,
     MemoryTransport,
+    TrioClock,
     local_config,
     make_environment,
 )
@@ -123,6 +127,24 @@ async def test_writes_wait_while_applies_are_held_back() -> None:
                 assert await etcd.get(b"k", serializable=True) == b"before"
                 gate.open()
             assert await etcd.get(b"k") == b"after"
+
+
+async def test_a_server_whose_state_is_seconds_behind_its_log_is_ready_all_the_same(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tells its name through the log again and again; an earlier try that gets through will do."""
+    monkeypatch.setattr(driver, "APPLY_BUDGET", 1)
+
+    class Late(Hooks):
+        async def before_apply(self, first_index: int, last_index: int) -> None:
+            await trio.sleep(3)  # each entry
+
+    environment = make_environment(
+        clock=TrioClock(), transport=MemoryTransport(), threads=InlineThreads(), hooks=Late()
+    )
+    with trio.fail_after(30):
+        async with rusd.serve(local_config(), environment) as server:
+            assert server.client_urls
 
 
 async def test_a_taken_port_is_one_clear_error_and_leaves_nothing_behind() -> None:
