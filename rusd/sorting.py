@@ -1,21 +1,32 @@
-"""Sorting in steps: a sample sort, of which no step takes long.
+"""Sorting in steps, none of which takes long.
 
-The items are cut into runs, and each is sorted.  A sample of all runs says where to cut each of them again,
-so that what lies between the same two cuts, a bucket, is about as large as a run was; and the buckets,
-each sorted, are the result.  Both times Python's own sort does the work, on as much as a processor's
-cache holds: it takes no longer than sorting everything in one go.
+:func:`sort_steps` is a sample sort.  The items are cut into runs, and each is sorted.  A sample of all runs
+says where to cut each of them again, so that what lies between the same two cuts, a bucket, is about as large
+as a run was; and the buckets, each sorted, are the result.  Both times Python's own sort does the work, on as
+much as a processor's cache holds: up to millions of items it takes no longer than sorting all in one go.
+
+:func:`sort_by_steps` merges short runs through a heap.  That takes longer, but a key may be large (a value of
+a megabyte), and there are never more keys at a time than runs, or items in one of them.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import chain, groupby, pairwise
-from typing import Any, TypeVar
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from heapq import merge
+from itertools import chain, islice, pairwise
+from typing import Any, Protocol, TypeVar
 
 from rusd.steps import PAGE, Steps, Turn
 
+
+class Comparable(Protocol):
+    """What can be sorted by itself."""
+
+    def __lt__(self, other: Any, /) -> bool: ...
+
+
+C = TypeVar("C", bound=Comparable)
 T = TypeVar("T")
 
 RUN = 4096
@@ -24,96 +35,105 @@ RUN = 4096
 SAMPLE_EVERY = 64
 """Of so many items of a run one is in the sample; so buckets differ little in size."""
 
+_SORTED = 8
 _COPIED = 16
-"""What is only copied costs that much less than a record (:mod:`rusd.steps`)."""
+"""To sort an item, or only to copy it, costs so much less than a record (:mod:`rusd.steps`)."""
 
 
-def sort_steps(
-    items: Sequence[T], turn: Turn, *, key: Callable[[T], Any] | None = None, reverse: bool = False
-) -> Steps[list[T]]:
-    """``sorted(items, key=key, reverse=reverse)``, stable as that is."""
+def sort_steps(items: list[C], turn: Turn) -> Steps[list[C]]:
+    """``sorted(items)``.  Only if very many of them are equal a step may take longer."""
     if len(items) <= PAGE:
-        return sorted(items, key=key, reverse=reverse)  # type: ignore[arg-type, type-var]
-    # A stable sort in descending order is one of the items from back to front, read backwards.
-    runs: list[list[T]] = []
+        return sorted(items)
+    runs: list[list[C]] = []
     for first in range(0, len(items), RUN):
-        stop = len(items) - first
-        run = list(items[max(stop - RUN, 0) : stop] if reverse else items[first : first + RUN])
-        if reverse:
-            run.reverse()
-        run.sort(key=key)
+        run = yield from _merged([items[first : first + RUN]], turn)
         runs.append(run)
-        turn.left -= _cost(run, key)
-        if turn.left <= 0:
-            yield
-    pieces = runs if _follow_each_other(runs, key) else (yield from _buckets(runs, turn, key))
-    return (yield from _concatenated(pieces, turn, reverse=reverse))
+    in_order = not any(after[0] < before[-1] for before, after in pairwise(runs))
+    pieces = runs if in_order else (yield from _buckets(runs, turn))
+    return (yield from _concatenated(pieces, turn))
 
 
-def _cost(run: list[T], key: Callable[[T], Any] | None) -> float:
-    return len(run) / (8 if key is None else 4)
-
-
-def _follow_each_other(runs: list[list[T]], key: Callable[[T], Any] | None) -> bool:
-    ends: list[Any] = [(run[0], run[-1]) for run in runs]
-    if key is not None:
-        ends = [(key(first), key(last)) for first, last in ends]
-    return all(before[1] <= after[0] for before, after in pairwise(ends))
-
-
-def _buckets(runs: list[list[T]], turn: Turn, key: Callable[[T], Any] | None) -> Steps[list[list[T]]]:
-    """What is in ``runs``, which are used up, in pieces that follow each other."""
-    sample = yield from sort_steps([each for run in runs for each in run[::SAMPLE_EVERY]], turn, key=key)
-    cuts = sample[RUN // SAMPLE_EVERY :: RUN // SAMPLE_EVERY]
-    marks = [mark for mark, _ in groupby(cuts, key)]
-    pieces: list[list[T]] = []
+def _buckets(runs: list[list[C]], turn: Turn) -> Steps[list[list[C]]]:
+    """What is in ``runs``, which are used up, in sorted pieces that follow each other."""
+    sample: list[C] = []
+    for number, run in enumerate(runs):
+        # Each from another place on: if the runs are alike, all would leave out the same.
+        sample += run[number % SAMPLE_EVERY :: SAMPLE_EVERY]
+    sample = yield from sort_steps(sample, turn)
+    pieces: list[list[C]] = []
     # From the last to the first, so that what has been taken from a run can be cut off its end.
-    for mark in reversed(marks):
-        above = yield from _taken_steps(runs, turn, partial(bisect_right, x=mark, key=key))
-        pieces.append((yield from _merged(above, turn, key)))
-        # Equal items need no sorting, so it does no harm if there are very many of them.
-        equal = yield from _taken_steps(runs, turn, partial(bisect_left, x=mark, key=key))
-        pieces += reversed(equal)
-    pieces.append((yield from _merged(runs, turn, key)))
-    pieces.reverse()
-    return pieces
+    for mark in reversed(sample[RUN // SAMPLE_EVERY :: RUN // SAMPLE_EVERY]):
+        taken = yield from _taken_steps(runs, mark, turn)
+        bucket = yield from _merged(taken, turn)
+        pieces.append(bucket)
+    lowest = yield from _merged(runs, turn)
+    return [lowest, *reversed(pieces)]
 
 
-def _taken_steps(runs: list[list[T]], turn: Turn, start: Callable[[list[T]], int]) -> Steps[list[list[T]]]:
-    """Of each run what begins at ``start`` of it, which is taken out."""
-    taken: list[list[T]] = []
+def _taken_steps(runs: list[list[C]], mark: C, turn: Turn) -> Steps[list[list[C]]]:
+    """Of each run what is not below ``mark``, which is taken out."""
+    taken: list[list[C]] = []
     for run in runs:
-        position = start(run)
+        position = bisect_left(run, mark)
         if position < len(run):
             taken.append(run[position:])
             del run[position:]
-            turn.left -= len(taken[-1]) / _COPIED
-        turn.left -= 0.5
+        turn.left -= 1
         if turn.left <= 0:
             yield
     return taken
 
 
-def _merged(runs: list[list[T]], turn: Turn, key: Callable[[T], Any] | None) -> Steps[list[T]]:
-    bucket = list(chain.from_iterable(runs))
-    bucket.sort(key=key)
-    turn.left -= _cost(bucket, key)
+def _merged(runs: list[list[C]], turn: Turn) -> Steps[list[C]]:
+    bucket = sorted(chain.from_iterable(runs))
+    turn.left -= len(bucket) / _SORTED
     if turn.left <= 0:
         yield
     return bucket
 
 
-def _concatenated(pieces: list[list[T]], turn: Turn, *, reverse: bool) -> Steps[list[T]]:
+def _concatenated(pieces: list[list[T]], turn: Turn) -> Steps[list[T]]:
     """All of ``pieces``, which are used up: each is let go of in its turn, not all of them at the end."""
     result: list[T] = []
-    if not reverse:
-        pieces.reverse()
+    pieces.reverse()
     while pieces:
         piece = pieces.pop()
-        if reverse:
-            piece.reverse()
         result += piece
         turn.left -= len(piece) / _COPIED
         if turn.left <= 0:
             yield
     return result
+
+
+def sort_by_steps(
+    items: list[T], turn: Turn, key: Callable[[T], Any], *, reverse: bool = False
+) -> Steps[list[T]]:
+    """``sorted(items, key=key, reverse=reverse)``, stable as that is."""
+    runs: list[list[T]] = []
+    in_order = True
+    for first in range(0, len(items), PAGE):
+        run = sorted(items[first : first + PAGE], key=key, reverse=reverse)
+        if runs and in_order:
+            before, after = key(runs[-1][-1]), key(run[0])
+            in_order = bool(after <= before if reverse else before <= after)
+        runs.append(run)
+        turn.left -= len(run)
+        if turn.left <= 0:
+            yield
+    if in_order:
+        return (yield from _concatenated(runs, turn))
+    # Each run is let go of as it is used up, or all of them would be freed at once at the end.
+    merged = merge(*map(_drained, runs), key=key, reverse=reverse)
+    result: list[T] = []
+    while part := list(islice(merged, PAGE)):
+        result += part
+        turn.left -= len(part)
+        if turn.left <= 0:
+            yield
+    return result
+
+
+def _drained(run: list[T]) -> Iterator[T]:
+    run.reverse()
+    while run:
+        yield run.pop()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from itertools import repeat
-from operator import itemgetter, neg
+from collections.abc import Callable, Generator
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -13,65 +12,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rusd import sorting
-from rusd.sorting import RUN, sort_steps
-from rusd.steps import ENDLESS, Turn, finish
+from rusd.sorting import RUN, sort_by_steps, sort_steps
+from rusd.steps import ENDLESS, PAGE, Turn, finish
 
 TURN = 1000
+SIZE = 30 * RUN
+
+
+def alike(runs: int) -> list[int]:
+    """Each run holds nearly what the others hold: sampled all at the same places, most would be missed."""
+    return [number % RUN * 1_000_003 + number // RUN for number in range(runs * RUN)]
+
 
 SHAPES: dict[str, Callable[[random.Random], list[int]]] = {
-    "any": lambda chance: [chance.randrange(1 << 40) for _ in range(30 * RUN)],
-    "few different": lambda chance: [chance.randrange(3) for _ in range(30 * RUN)],
-    "nearly all the same": lambda chance: [*repeat(7, 29 * RUN), *(chance.randrange(15) for _ in range(RUN))],
-    "in order": lambda _: list(range(30 * RUN)),
-    "in the opposite order": lambda _: list(range(30 * RUN, 0, -1)),
-    "not a whole number of runs": lambda chance: [chance.randrange(100_000) for _ in range(5 * RUN + 1)],
+    "any": lambda chance: [chance.randrange(1 << 40) for _ in range(SIZE)],
+    "in order": lambda _: list(range(SIZE)),
+    "in the opposite order": lambda _: list(range(SIZE, 0, -1)),
+    "not a whole number of runs": lambda chance: [chance.randrange(1 << 40) for _ in range(5 * RUN + 1)],
+    "runs that are alike": lambda _: alike(200),
 }
-
-
-def placed(values: list[int]) -> list[tuple[int, int]]:
-    """Each with its position, by which one sees in which order equal ones are."""
-    return list(zip(values, range(len(values)), strict=True))
-
-
-@pytest.mark.parametrize("reverse", [False, True])
-@given(values=st.lists(st.integers(0, 40), max_size=120))
-def test_it_sorts_as_python_does(values: list[int], reverse: bool) -> None:
-    items = placed(values)
-    before = items[:]
-    with pytest.MonkeyPatch.context() as patch:
-        for name, small in (("PAGE", 3), ("RUN", 8), ("SAMPLE_EVERY", 2)):
-            patch.setattr(sorting, name, small)
-        for key in (itemgetter(0), None):
-            expected = sorted(items, key=key, reverse=reverse)  # type: ignore[arg-type]
-            assert finish(sort_steps(items, Turn(2), key=key, reverse=reverse)) == expected
-    assert items == before
-
-
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_no_step_is_large(shape: str, reverse: bool) -> None:
-    values = SHAPES[shape](random.Random(1))
-    looked_at = 0
-
-    def key(value: int) -> int:
-        nonlocal looked_at
-        looked_at += 1
-        return neg(value)
-
-    turn = Turn(TURN)
-    steps = sort_steps(values, turn, key=key, reverse=reverse)
-    most = 0
-    while True:
-        looked_at = 0
-        try:
-            next(steps)
-        except StopIteration as stop:
-            result: list[Any] = stop.value
-            break
-        most = max(most, looked_at)
-        turn.left = TURN
-    assert result == sorted(values, key=neg, reverse=reverse)
-    assert most < 4 * RUN
 
 
 def test_a_short_list_is_sorted_without_a_pause() -> None:
@@ -82,3 +41,77 @@ def test_a_short_list_is_sorted_without_a_pause() -> None:
 
 def test_nothing_is_sorted_into_nothing() -> None:
     assert finish(sort_steps([], ENDLESS)) == []
+    assert finish(sort_by_steps([], ENDLESS, id)) == []
+
+
+@given(items=st.lists(st.integers(0, 40), max_size=120))
+def test_it_sorts_as_python_does(items: list[int]) -> None:
+    before = items[:]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, small in (("PAGE", 3), ("RUN", 8), ("SAMPLE_EVERY", 2)):
+            patch.setattr(sorting, name, small)
+        assert finish(sort_steps(items, Turn(2))) == sorted(items)
+    assert items == before
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@given(values=st.lists(st.integers(0, 40), max_size=120))
+def test_by_a_key_it_sorts_as_python_does(values: list[int], reverse: bool) -> None:
+    """Equal ones stay in the order in which they came: each has its position."""
+    items = list(zip(values, range(len(values)), strict=True))
+    before = items[:]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sorting, "PAGE", 3)
+        result = finish(sort_by_steps(items, Turn(2), itemgetter(0), reverse=reverse))
+    assert result == sorted(items, key=itemgetter(0), reverse=reverse)
+    assert items == before
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_step_sorts_much_more_than_a_run(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = SHAPES[shape](random.Random(1))
+    largest = 0
+
+    def watched_sort(part: Any) -> list[int]:
+        nonlocal largest
+        result = sorted(part)
+        largest = max(largest, len(result))
+        return result
+
+    monkeypatch.setattr(sorting, "sorted", watched_sort, raising=False)
+    assert steps_of(sort_steps(items, turn := Turn(TURN)), turn) == sorted(items)
+    assert largest < 2 * RUN
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_by_a_key_no_step_looks_at_much_more_than_a_turn(shape: str, reverse: bool) -> None:
+    looks = most = 0
+
+    def key(value: int) -> int:
+        nonlocal looks
+        looks += 1
+        return value
+
+    def stepped() -> None:
+        nonlocal looks, most
+        most = max(most, looks)
+        looks = 0
+
+    items = SHAPES[shape](random.Random(1))[: 20 * RUN]
+    steps = sort_by_steps(items, turn := Turn(TURN), key, reverse=reverse)
+    assert steps_of(steps, turn, stepped) == sorted(items, reverse=reverse)
+    assert most <= TURN + 2 * PAGE
+
+
+def steps_of(
+    steps: Generator[None, None, list[int]], turn: Turn, stepped: Callable[[], None] = lambda: None
+) -> Any:
+    """Run ``steps`` with a turn of :data:`TURN` for each, and call ``stepped`` after it."""
+    while True:
+        turn.left = TURN
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+        stepped()

@@ -68,9 +68,15 @@ class History:
         return slot if isinstance(slot, list) else (slot,)  # type: ignore[return-value]
 
     def slots(self, first: int, last: int) -> list[Slot]:
-        """The changes of the revisions ``first``, above the base, to ``last``, or of the first of them."""
+        """The changes of the revisions ``first``, above the base, to ``last``, or of the first of them.
+
+        Raises :class:`LookupError` if ``first`` does not exist.
+        """
         start = first & _CHUNK_MASK
-        return self._chunks[first >> _CHUNK_BITS][start : start + last - first + 1]
+        found = self._chunks[first >> _CHUNK_BITS][start : start + last - first + 1]
+        if not found:
+            raise IndexError(f"no revision {first}")
+        return found
 
     def between(self, first: int, last: int) -> Iterator[tuple[int, Sequence[Record]]]:
         """Each revision from ``first`` to ``last`` that has changes, with them, in order."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from operator import attrgetter
 from typing import Any
 
@@ -22,7 +23,7 @@ from rusd.mvcc.keys import FROM_KEY, KeyList
 from rusd.mvcc.record import Record
 from rusd.mvcc.table import MASK, KeyTable
 from rusd.sorting import sort_steps
-from rusd.steps import PAGE, Steps, Turn
+from rusd.steps import PAGE, Steps, Turn, discard_steps
 
 KeyHistory = Record | list[Record]
 
@@ -132,16 +133,19 @@ class KeyIndex:
         live: list[bytes] = []
         dead: list[bytes] = []
         for shard in self.histories.shards:
-            for key, history in shard.items():
-                newest = history[-1] if type(history) is list else history
-                (live if newest.version else dead).append(key)  # type: ignore[union-attr]
-            turn.left -= len(shard) / 4
-            if turn.left <= 0:
-                yield
+            histories = iter(shard.items())
+            while page := list(islice(histories, PAGE)):
+                for key, history in page:
+                    newest = history[-1] if type(history) is list else history
+                    (live if newest.version else dead).append(key)  # type: ignore[union-attr]
+                turn.left -= len(page) / 4
+                if turn.left <= 0:
+                    yield
         for keys, unordered in ((self.live, live), (self.dead, dead)):
             ordered = yield from sort_steps(unordered, turn)
             commit = yield from keys.merge_steps((), ordered, turn)
             commit()
+            yield from discard_steps([unordered, ordered], turn)
 
     def get(self, key: bytes, revision: int) -> Record | None:
         """The put that stands for ``key`` at ``revision``; ``None`` if the key does not exist there."""

@@ -20,7 +20,7 @@ import attrs
 
 from rusd.mvcc.index import newest_at
 from rusd.mvcc.record import Record
-from rusd.sorting import sort_steps
+from rusd.sorting import sort_by_steps
 from rusd.steps import PAGE, Steps, Turn, discard_steps
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def _shape_steps(result: RangeResult, request: RangeRequest, turn: Turn) -> Step
         yield from discard_steps([everything], turn)
     if request.sort_target != TARGET_KEY or request.sort_order == ORDER_DESCEND:
         key = _SORT_KEYS.get(request.sort_target, _SORT_KEYS[TARGET_KEY])
-        ordered = yield from sort_steps(records, turn, key=key, reverse=request.sort_order == ORDER_DESCEND)
+        ordered = yield from sort_by_steps(records, turn, key, reverse=request.sort_order == ORDER_DESCEND)
         yield from discard_steps([records], turn)
         records = ordered
     limit = request.limit
