@@ -40,6 +40,9 @@ FEW_LOG_BYTES = 16 * 1024 * 1024
 SYNC_BYTES = 16 * 1024 * 1024
 """Written between two syncs of the snapshot, so that no sync has much to do."""
 
+MOST_REST_SECONDS = 0.02
+"""After a chunk: one that took longer waited for the disk, and the loop with it."""
+
 
 class Dump(Protocol):
     """The state's history, slice by slice."""
@@ -194,7 +197,7 @@ class Snapshotter:
         """Write it, and after each chunk rest twice as long as that took, for the requests' sake.
 
         To take turns with them would not do: a write takes several passes of the loop, and in each of
-        them there would be a chunk.
+        them there would be a chunk.  Nobody rests while another snapshot waits to be written or received.
         """
         synced = 0
         while True:
@@ -206,7 +209,8 @@ class Snapshotter:
                 ended = self._clock.monotonic()
             if chunk is None:
                 break
-            await self._clock.sleep_until(ended + 2 * (ended - began))
+            if not self.writing.statistics().tasks_waiting:
+                await self._clock.sleep_until(ended + min(2 * (ended - began), MOST_REST_SECONDS))
             if writer.bytes_written - synced >= SYNC_BYTES:
                 synced = writer.bytes_written
                 await self._threads.run(writer.sync)

@@ -84,6 +84,29 @@ async def test_a_snapshot_that_is_being_written_rests_between_its_chunks(
         await etcd.until(lambda: bool(snapshots(disk)))
 
 
+async def test_a_snapshot_does_not_rest_for_long_because_the_disk_was_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, disk = ManualClock(), MemoryDisk()
+    next_chunk = Dump.next_chunk
+    chunks = 0
+
+    def slow_chunk(dump: Dump) -> bytes | None:
+        nonlocal chunks
+        chunks += 1
+        clock.advance(3)
+        return next_chunk(dump)
+
+    monkeypatch.setattr(Dump, "next_chunk", slow_chunk)
+    async with running(clock=clock, disk=disk, snapshot_count=50) as etcd:
+        while not chunks:
+            await etcd.put(b"k", bytes(100))
+        await trio.testing.wait_all_tasks_blocked()
+        assert chunks == 1
+        await etcd.pass_time(snapshotter.MOST_REST_SECONDS)
+        assert chunks == 2
+
+
 async def test_a_small_state_that_is_written_over_is_not_written_out_too_often() -> None:
     """All snapshots together stay within a small multiple of the log."""
     disk = MemoryDisk()
