@@ -181,6 +181,7 @@ class Life(Parts):
         async with trio.open_nursery() as attempts:
             while not published.is_set():
                 # Said twice does no harm, so nobody waits for a try alone that may have been lost on its way.
+                # Each is given up after a request's time, so there are but a few of them.
                 attempts.start_soon(attempt)
                 with contextlib.suppress(trio.TooSlowError):
                     await finish_by(clock, clock.monotonic() + 2 * self.election_timeout, published.wait)

@@ -25,7 +25,7 @@ MOST_TERMS = 5
 """Terms that may pass until then."""
 
 TERMS_OF_A_STRANGER = 2
-"""Terms that, without PreVote, a server adds that was removed and can't know it (thesis 4.2.3)."""
+"""Terms that, without PreVote, a server may add that was removed and does not know it (thesis 4.2.3)."""
 
 CATCH_UP_TIMEOUTS = 12
 """Election timeouts within which everybody has applied everything."""
@@ -90,8 +90,7 @@ class Liveness:
         world.coverage["terms to recover"] += terms
         most = MOST_TERMS
         if not world.settings.pre_vote:
-            members = leader.node.configuration.members
-            most += TERMS_OF_A_STRANGER * len([p for p in world.processes() if p.host.id not in members])
+            most += TERMS_OF_A_STRANGER * len([p for p in world.processes() if _is_stranger(p, leader)])
         if terms > most:
             raise Violation(properties.TERMS_STAY, f"{terms} terms passed until there was a leader")
 
@@ -168,6 +167,11 @@ class Liveness:
             known, other = states.setdefault(process.core.applied_index, (state, process))
             if known != state:
                 raise Violation(properties.CAUGHT_UP, f"{process} has {state}, {other} has {known}")
+
+
+def _is_stranger(process: Process, leader: Process) -> bool:
+    """Whether it counts itself among the voters, and nobody else does."""
+    return process.host.id in process.node.configuration.voters - leader.node.configuration.members
 
 
 def _finish_entry(process: Process) -> None:

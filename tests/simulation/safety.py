@@ -258,8 +258,12 @@ class Safety:
 
     def cut_short(self, process: Process, published: Sequence[tuple[int, int, Sequence[Record]]]) -> None:
         """A snapshot takes the place of an entry applied in part: what that has shown by now is right."""
+        revision_at = self.model.revision_at
         for index, revision, records in published:
-            self._compare_events(process, self.model.revision_at[index], [(revision, records)])
+            if revision_at[index] == revision_at[index - 1]:
+                text = f"{process} publishes {revision}, although entry {index} changes nothing"
+                raise Violation(properties.STATE_MACHINE_SAFETY, text)
+            self._compare_events(process, revision_at[index], [(revision, records)])
 
     def first_seen(self, entry: Entry) -> None:
         """Something of what ``entry``, the next one, does can be seen: tell the model, if it doesn't know."""

@@ -61,11 +61,6 @@ def test_clusters_are_safe_and_recover_without_pre_vote(profile: str) -> None:
     run(range(200, 212), profile, 3, " --no-pre-vote")
 
 
-def test_a_snapshot_may_come_in_the_middle_of_an_entry() -> None:
-    """It shows before it counts as applied; then another state takes its place."""
-    assert run(range(1000359, 1000360), "rough", 5, " --plain")["entries cut short"] > 0
-
-
 def test_the_schedules_go_where_bugs_are() -> None:
     """A clean run means little if nothing happened in it."""
     rough = run(range(300, 312), "rough", 3)
