@@ -56,6 +56,21 @@ async def test_a_snapshot_is_taken_under_load_and_a_restart_begins_with_it() -> 
     assert first
 
 
+class SlowChunks:
+    """Has ``clock`` go on with each chunk of a snapshot, and counts them."""
+
+    def __init__(self, clock: ManualClock, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        next_chunk = Dump.next_chunk
+
+        def slow_chunk(dump: Dump) -> bytes | None:
+            self.count += 1
+            clock.advance(seconds)
+            return next_chunk(dump)
+
+        monkeypatch.setattr(Dump, "next_chunk", slow_chunk)
+
+
 @pytest.mark.parametrize(
     ("chunk_seconds", "rest_seconds"), [(0.004, 0.008), (3.0, snapshotter.MOST_REST_SECONDS)]
 )
@@ -64,27 +79,30 @@ async def test_a_snapshot_that_is_being_written_rests_between_its_chunks(
 ) -> None:
     """Twice as long as the chunk took, but not for long because the disk was slow."""
     clock, disk = ManualClock(), MemoryDisk()
-    next_chunk = Dump.next_chunk
-    chunks = 0
-
-    def slow_chunk(dump: Dump) -> bytes | None:
-        nonlocal chunks
-        chunks += 1
-        clock.advance(chunk_seconds)
-        return next_chunk(dump)
-
-    monkeypatch.setattr(Dump, "next_chunk", slow_chunk)
+    chunks = SlowChunks(clock, chunk_seconds, monkeypatch)
     async with running(clock=clock, disk=disk, snapshot_count=50) as etcd:
-        while not chunks:
+        while not chunks.count:
             await etcd.put(b"k", bytes(100))
         for expected in (1, 2, 3):
             await trio.testing.wait_all_tasks_blocked()
-            assert chunks == expected
+            assert chunks.count == expected
             await etcd.put(b"meanwhile")
             await etcd.pass_time(rest_seconds - 0.0001)
-            assert chunks == expected
+            assert chunks.count == expected
             await etcd.pass_time(0.0002)
         await etcd.until(lambda: bool(snapshots(disk)))
+
+
+async def test_a_snapshot_does_not_rest_while_another_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, disk = ManualClock(), MemoryDisk()
+    chunks = SlowChunks(clock, 0.004, monkeypatch)
+    async with running(clock=clock, disk=disk, snapshot_count=50) as etcd, trio.open_nursery() as nursery:
+        while not chunks.count:
+            await etcd.put(b"k", bytes(100))
+        nursery.start_soon(etcd.server._parts._snapshotter.take)  # waits, as a received one would
+        await etcd.pass_time(0.008)
+        await etcd.until(lambda: bool(snapshots(disk)))
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_small_state_that_is_written_over_is_not_written_out_too_often() -> None:
