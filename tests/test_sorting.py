@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from rusd import sorting
 from rusd.sorting import RUN, sort_by_steps, sort_steps
 from rusd.steps import ENDLESS, PAGE, Turn, finish
+from tests.support.slices import run_sliced
 
 TURN = 1000
 SIZE = 30 * RUN
@@ -79,7 +81,7 @@ def test_no_step_sorts_much_more_than_a_run(shape: str, monkeypatch: pytest.Monk
         return result
 
     monkeypatch.setattr(sorting, "sorted", watched_sort, raising=False)
-    assert steps_of(sort_steps(items, turn := Turn(TURN)), turn) == sorted(items)
+    assert run_sliced(partial(sort_steps, items), budget=TURN) == sorted(items)
     assert largest < 2 * RUN
 
 
@@ -93,25 +95,12 @@ def test_by_a_key_no_step_looks_at_much_more_than_a_turn(shape: str, reverse: bo
         looks += 1
         return value
 
-    def stepped() -> None:
+    def at_pause() -> None:
         nonlocal looks, most
         most = max(most, looks)
         looks = 0
 
     items = SHAPES[shape](random.Random(1))[: 20 * RUN]
-    steps = sort_by_steps(items, turn := Turn(TURN), key, reverse=reverse)
-    assert steps_of(steps, turn, stepped) == sorted(items, reverse=reverse)
+    result = run_sliced(lambda turn: sort_by_steps(items, turn, key, reverse=reverse), at_pause, TURN)
+    assert result == sorted(items, reverse=reverse)
     assert most <= TURN + 2 * PAGE
-
-
-def steps_of(
-    steps: Generator[None, None, list[int]], turn: Turn, stepped: Callable[[], None] = lambda: None
-) -> Any:
-    """Run ``steps`` with a turn of :data:`TURN` for each, and call ``stepped`` after it."""
-    while True:
-        turn.left = TURN
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
-        stepped()

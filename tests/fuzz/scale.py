@@ -42,6 +42,8 @@ STATE_SCALES: Final[tuple[Mapping[str, int], ...]] = (
         "PAGE": 1,
         "PART_BYTES": 40,
         "PULL_BYTES": 100,
+        "RUN": 4,
+        "SAMPLE_EVERY": 2,
         "SHARDS": 4,
         "SLICE_BYTES": 300,
         "SLICE_STEPS": 2,
@@ -50,6 +52,7 @@ STATE_SCALES: Final[tuple[Mapping[str, int], ...]] = (
         "TURN_RECORDS": 2,
         "_MANY": 2,
         "_SHARDS": 3,
+        "_SLOTS": 2,
     },
     {
         "CHUNK_RECORDS": 2,
@@ -59,6 +62,8 @@ STATE_SCALES: Final[tuple[Mapping[str, int], ...]] = (
         "PAGE": 2,
         "PART_BYTES": 1,
         "PULL_BYTES": 1,
+        "RUN": 3,
+        "SAMPLE_EVERY": 2,
         "SHARDS": 1,
         "SLICE_STEPS": 1,
         "TURN_RECORDS": 5,
@@ -87,7 +92,7 @@ CALL_SCALES: Final[tuple[Mapping[str, int], ...]] = (
 @cache
 def _places(names: frozenset[str]) -> tuple[tuple[object, str], ...]:
     """Where each name is a number of a module's own, or of the sorted lists'."""
-    modules = [importlib.import_module("rusd.steps"), importlib.import_module("rusd.longwork")]
+    modules = [importlib.import_module(f"rusd.{name}") for name in ("steps", "sorting", "longwork")]
     for package in (rusd.grpc, rusd.lease, rusd.mvcc, rusd.services, rusd.state, rusd.watch):
         found = pkgutil.iter_modules(package.__path__, package.__name__ + ".")
         modules += [importlib.import_module(module.name) for module in found if "purerpc" not in module.name]

@@ -16,7 +16,7 @@ import trio
 import trio.testing
 
 from etcdpb import rpc_pb2
-from rusd import longwork, steps
+from rusd import longwork, sorting, steps
 from rusd.environment import Hooks
 from rusd.garbage import Collector
 from rusd.mvcc import index, keys, store, transaction
@@ -54,7 +54,9 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "LARGE_RECORDS", 30)
     monkeypatch.setattr(segments, "PART_BYTES", 100)
     monkeypatch.setattr(keys, "CHUNK_KEYS", 16)
-    for module in (steps, index, transaction, segments, machine):
+    monkeypatch.setattr(sorting, "RUN", 40)
+    monkeypatch.setattr(sorting, "SAMPLE_EVERY", 8)
+    for module in (steps, sorting, index, transaction, segments, machine):
         monkeypatch.setattr(module, "PAGE", 20)
 
 
