@@ -17,7 +17,7 @@ from heapq import merge
 from itertools import chain, islice, pairwise
 from typing import Any, Protocol, TypeVar
 
-from rusd.steps import PAGE, Steps, Turn
+from rusd.steps import CHEAP, PAGE, Steps, Turn
 
 
 class Comparable(Protocol):
@@ -36,8 +36,7 @@ SAMPLE_EVERY = 64
 """Of so many items of a run one is in the sample; so buckets differ little in size."""
 
 _SORTED = 8
-_COPIED = 16
-"""To sort an item, or only to copy it, costs so much less than a record (:mod:`rusd.steps`)."""
+"""To sort an item costs so much less than a record (:mod:`rusd.steps`)."""
 
 
 def sort_steps(items: list[C], turn: Turn) -> Steps[list[C]]:
@@ -99,7 +98,7 @@ def _concatenated(pieces: list[list[T]], turn: Turn) -> Steps[list[T]]:
     while pieces:
         piece = pieces.pop()
         result += piece
-        turn.left -= len(piece) / _COPIED
+        turn.left -= len(piece) / CHEAP
         if turn.left <= 0:
             yield
     return result

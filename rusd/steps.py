@@ -21,7 +21,7 @@ Steps = Generator[None, None, T]
 PAGE = 500
 """Records handled without looking at the turn: under a millisecond's work."""
 
-_CHEAP = 16
+CHEAP = 16
 """What is only copied, compared or let go of costs that much less than a record."""
 
 
@@ -60,7 +60,7 @@ def discard_steps(garbage: Sequence[list[Any] | dict[Any, Any] | MutableSet[Any]
     """Empty large collections bit by bit: freeing a million objects at once takes tens of milliseconds."""
     for collection in garbage:
         while collection:
-            turn.left -= _discard_some(collection) / _CHEAP
+            turn.left -= _discard_some(collection) / CHEAP
             if turn.left <= 0:
                 yield
 

@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING
 from rusd.mvcc.hashing import KvHasher, remember
 from rusd.mvcc.history import Cursor, Slot
 from rusd.mvcc.record import Record
+from rusd.steps import CHEAP
 
 if TYPE_CHECKING:
     from rusd.mvcc.store import Store
-
-# Copying and freeing references is that much cheaper than judging a record.
-_CHEAP = 16
 
 
 class Compaction:
@@ -57,9 +55,9 @@ class Compaction:
 
     def _advance(self, budget: int) -> None:
         if self._garbage is not None:
-            self._free(budget * _CHEAP)
+            self._free(budget * CHEAP)
         elif self._rest_position is not None:
-            self._copy_rest(budget * _CHEAP)
+            self._copy_rest(budget * CHEAP)
         else:
             self._judge(budget)
 

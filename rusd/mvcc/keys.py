@@ -22,7 +22,7 @@ from itertools import chain
 
 from sortedcontainers import SortedList
 
-from rusd.steps import Steps, Turn
+from rusd.steps import CHEAP, Steps, Turn
 
 FROM_KEY = b"\x00"
 """The ``range_end`` that means "all keys from ``key`` on"."""
@@ -153,7 +153,7 @@ class _Merge:
         gone = set(leaving[self._left : left_stop])
         self._left = left_stop
         self._kept = [key for key in chunk if key not in gone] if gone else list(chunk)
-        self.cost = len(chunk) / 16
+        self.cost = len(chunk) / CHEAP
 
     def go_on(self) -> None:
         """Make the next new chunk from what is kept and what enters."""
@@ -166,7 +166,7 @@ class _Merge:
         self._kept = kept[cut:]
         if come:
             piece = sorted([*piece, *come]) if piece else list(come)  # two runs: linear
-        self.cost = len(piece) / 16
+        self.cost = len(piece) / CHEAP
         for start in range(0, len(piece), CHUNK_KEYS):
             self._append(piece[start : start + CHUNK_KEYS])
 

@@ -21,7 +21,7 @@ import attrs
 from rusd.mvcc.index import newest_at
 from rusd.mvcc.record import Record
 from rusd.sorting import sort_by_steps
-from rusd.steps import PAGE, Steps, Turn, discard_steps
+from rusd.steps import CHEAP, PAGE, Steps, Turn, discard_steps
 
 if TYPE_CHECKING:
     from rusd.mvcc.store import Store
@@ -231,7 +231,7 @@ def _shape_steps(result: RangeResult, request: RangeRequest, turn: Turn) -> Step
     result.more = 0 < limit < len(records)
     while 0 < limit < len(records):
         del records[max(limit, len(records) - PAGE) :]
-        turn.left -= PAGE / 16
+        turn.left -= PAGE / CHEAP
         if turn.left <= 0:
             yield
     result.records = records
